@@ -1,0 +1,84 @@
+"""The command line's options, derived from a recipe's signature, its modality's reader and the training options."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from torch import nn
+
+from twofold import modalities
+from twofold.errors import ConfigError
+from twofold.options import Option, did_you_mean, options_of
+from twofold.recipes import catalogue
+from twofold.recipes.base import Recipe
+from twofold.training.options import TrainingOptions
+
+
+def all_options(recipe: type[Recipe], modality: str = "image") -> dict[str, dict[str, Option]]:
+    """Every option of a training command, by whom it belongs to: ``recipe``, ``data``, ``training``."""
+    reading = options_of(modalities.get(modality).read)
+    return {
+        "recipe": options_of(recipe),
+        "data": {name: option for name, option in reading.items() if name not in ("self", "source")},
+        "training": options_of(TrainingOptions),
+    }
+
+
+class DerivedOption(click.Option):
+    """A click option made from an :class:`Option`; values stay text, so that all faults are
+    reported together by :func:`twofold.apps.runs.merged_options`, and an option that is not given has none."""
+
+    derived = True
+
+    def __init__(self, option: Option, owner: str) -> None:
+        default = None if option.default is inspect.Parameter.empty else option.default
+        words = [option.help.rstrip("."), f"({owner}; default {'none' if default is None else default})"]
+        flag = option.name.replace("_", "-")
+        super().__init__(
+            [f"--{flag}", option.name],
+            help=" ".join(word for word in words if word),
+            metavar="|".join(option.choices) or _metavar(option),
+            default=None,
+        )
+
+
+def _metavar(option: Option) -> str:
+    kinds = [kind.__name__ for kind in option.kinds if kind not in (type(None), nn.Module)]
+    return "|".join(kinds).upper()
+
+
+def command_options(recipe: str) -> list[click.Parameter]:
+    """The click options of ``twofold train RECIPE``."""
+    return [
+        DerivedOption(option, owner)
+        for owner, options in all_options(catalogue.get(recipe)).items()
+        for option in options.values()
+    ]
+
+
+def from_toml(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
+    """Options from a TOML file; tables group them freely, names may be written with dashes.
+
+    Raises:
+        ConfigError: If the file is no TOML, or names options that do not exist.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML file: {error}") from error
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        values |= value if isinstance(value, dict) else {name: value}
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    problems = [
+        f"{path}: there is no option {name!r}{did_you_mean(name, known)}" for name in values if name not in known
+    ]
+    problems += [f"{path}: {p}" for n, v in values.items() if n in known and (p := known[n].problem(v))]
+    if problems:
+        raise ConfigError(problems)
+    return values

@@ -1,0 +1,171 @@
+"""The command line: one short function a command. Heavy imports happen inside, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from twofold.errors import TwofoldError
+
+
+class Commands(click.Group):
+    """A group that prints our own errors as one message, without a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except TwofoldError as error:
+            from twofold.training.trainer import InterruptedRunError
+
+            click.echo(f"{'' if isinstance(error, InterruptedRunError) else 'Error: '}{error}", err=True)
+            context.exit(130 if isinstance(error, InterruptedRunError) else 1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="twofold")
+def main() -> None:
+    """Learn representations by contrast, from any kind of data.
+
+    \b
+    twofold train simclr photos/ --out runs/a     learn an encoder; again to resume
+    twofold evaluate runs/a labelled/             how good it is, beside its baselines
+    twofold embed runs/a photos/ --out v.parquet  use it
+    """
+
+
+class TrainCommand(click.Command):
+    """``twofold train RECIPE SOURCE...``: options, also those that ``--help`` shows, depend on the recipe."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        name = self.recipe_of(args)
+        if name is not None:
+            from twofold.apps.options import command_options
+
+            self.params = [p for p in self.params if not getattr(p, "derived", False)] + command_options(name)
+        return super().parse_args(context, args)
+
+    def recipe_of(self, args: list[str]) -> str | None:
+        """The first word that is neither an option nor an option's value."""
+        flags = {flag for p in self.params if getattr(p, "is_flag", False) for flag in p.opts} | {"-h", "--help"}
+        words = iter(args)
+        for word in words:
+            if not word.startswith("-"):
+                return word
+            if word not in flags and "=" not in word:
+                next(words, None)
+        return None
+
+
+@main.command(cls=TrainCommand)
+@click.argument("recipe")
+@click.argument("source", nargs=-1, type=click.Path())
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; an unfinished run in it is resumed.")
+@click.option(
+    "--config", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="TOML file with any of the options."
+)
+@click.option("--quiet", is_flag=True, help="Print plain lines instead of a progress bar.")
+def train(
+    recipe: str, source: tuple[str, ...], out: Path | None, config: Path | None, quiet: bool, **given: Any
+) -> None:
+    """Train a RECIPE on a SOURCE: a folder of images, several folders, or a file.
+
+    \b
+    twofold train simclr photos/ --out runs/a --epochs 100 --temperature 0.2
+    twofold train simclr --help     all options of a recipe
+    twofold recipes                 all recipes
+    """
+    from twofold.apps import runs
+
+    options = runs.merged_options(recipe, given, config)
+    runs.train(recipe, list(source), out=out, quiet=quiet, command=_command(), options=options)
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("source", nargs=-1, required=True, type=click.Path())
+@click.option("--test", type=click.Path(), help="Held-out data; without it, part of SOURCE is held out.")
+@click.option("--test-fraction", default=0.3, show_default=True, help="Share of SOURCE that is held out.")
+@click.option("--seed", default=0, show_default=True, help="Of the split, the probes and the bootstrap.")
+@click.option("--label-column", help="Of a table, the column of classes.")
+@click.option("--device", default="cpu", show_default=True, help="Where to embed, such as cpu or cuda.")
+def evaluate(run: Path, source: tuple[str, ...], **options: Any) -> None:
+    """Measure the encoder of RUN on labelled data, beside the untrained encoder and the raw inputs."""
+    from twofold.apps import runs
+
+    click.echo(runs.evaluate(run, list(source), **options).to_text())
+    click.echo(f"\nReport: {runs.report(run)}")
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("source", nargs=-1, required=True, type=click.Path())
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .parquet, .npy or .csv file.")
+@click.option("--batch-size", default=256, show_default=True, help="Samples in a step.")
+@click.option("--device", default="cpu", show_default=True, help="Where to embed, such as cpu or cuda.")
+def embed(run: Path, source: tuple[str, ...], out: Path, batch_size: int, device: str) -> None:
+    """Write the embeddings of SOURCE, one row a sample, with its name (and label)."""
+    from twofold.apps import export
+
+    count, dim, skipped = export.embed(run, list(source), out, batch_size=batch_size, device=device)
+    click.echo(f"{count:,} embeddings of {dim} numbers in {out}" + (f"; {skipped} skipped." if skipped else "."))
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.argument("recipes", nargs=-1, required=True)
+@click.option("--data", "source", required=True, help="Labelled data: a folder, a file, or emoji or digits (built in).")
+@click.option("--test", help="Held-out data; without it, part of the data is held out.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each recipe.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/compare"), show_default=True)
+@click.pass_context
+def compare(context: click.Context, /, recipes: tuple[str, ...], **options: Any) -> None:
+    """Compare RECIPES at the same budget and views: paired differences with intervals, a table and a plot.
+
+    \b
+    twofold compare simclr dcl byol --data photos/ --seeds 3 --epochs 20
+    Further options are training options, or RECIPE.OPTION for one recipe: --dcl.temperature 0.2
+    """
+    from twofold.apps import compare as app
+
+    names, extra = app.names_and_options([*recipes, *context.args])
+    text, page = app.compare(names, extra=extra, command=_command(), **options)
+    click.echo(text)
+    click.echo(f"\nReport: {page}")
+
+
+@main.command()
+@click.option("--modality", help="Only those that run on this modality.")
+def recipes(modality: str | None) -> None:
+    """List all recipes: name, paper, modality, what is new, status."""
+    from twofold.apps.catalogue import as_text
+
+    click.echo(as_text(modality))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def report(run: Path) -> None:
+    """Write RUN's report.html anew."""
+    from twofold.apps import runs
+
+    click.echo(f"Report: {runs.report(run)}")
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
+def demo(out: Path) -> None:
+    """Train on the built-in pictures, evaluate on held-out ones, write a report."""
+    from twofold.apps import demo as app
+
+    app.run(out, command=_command())
+
+
+def _command() -> str:
+    return shlex.join(["twofold", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Where things stand: multi-view embeddings as flat anchors and candidates, here and on every process."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from twofold.contrast.checks import Temperature, raise_precision
+from twofold.contrast.gather import gather, local_rows
+from twofold.contrast.pairs import Rule, all_but_self, different
+
+
+class FlatViews(NamedTuple):
+    """V views of n local samples as anchors, V views of all N samples (n, in one process) as candidates."""
+
+    anchors: Tensor
+    """``(V·n, d)``, view after view."""
+    candidates: Tensor
+    """``(V·N, d)``, view after view."""
+    anchor_items: Tensor
+    """int64 ``(V·n,)``: which of the N samples each anchor shows."""
+    candidate_items: Tensor
+    """int64 ``(V·N,)``."""
+    positions: Tensor
+    """int64 ``(V·n,)``: where each anchor itself stands among the candidates."""
+
+    def not_self(self) -> Rule:
+        """Every candidate but the anchor itself."""
+        return all_but_self(self.positions)
+
+    def other_items(self) -> Rule:
+        """The negatives: candidates that show another sample."""
+        return different(self.anchor_items, self.candidate_items)
+
+
+def flatten_views(z: Tensor) -> FlatViews:
+    """Lay ``(views, n, d)`` out flat; candidates come from all processes through the one gather."""
+    views, n, _ = z.shape
+    everyone = gather(z, dim=1)
+    total = everyone.shape[1]
+    items, all_items = local_rows(n, device=z.device), torch.arange(total, device=z.device)
+    view_start = torch.arange(views, device=z.device)[:, None] * total
+    return FlatViews(
+        anchors=z.flatten(0, 1),
+        candidates=everyone.flatten(0, 1),
+        anchor_items=items.repeat(views),
+        candidate_items=all_items.repeat(views),
+        positions=(view_start + items).flatten(),
+    )
+
+
+def unit(*rows: Tensor, normalize: bool = True) -> tuple[Tensor, ...]:
+    """Rows in a safe precision, scaled to unit length unless told not; zero rows stay zero, with ordinary gradients."""
+    raised = raise_precision(*rows)
+    return tuple(_unit(x) for x in raised) if normalize else raised
+
+
+def _unit(rows: Tensor) -> Tensor:
+    length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    # F.normalize divides a zero row, and so its gradient, by 1e-12: one dead row then outweighs the whole batch.
+    return rows / length.masked_fill(length < 1e-12, 1.0)
+
+
+def inverse_temperature(temperature: Temperature, like: Tensor, *, views: int = 1) -> Tensor:
+    """1/τ as a tensor that keeps τ's gradient: 0-d, or ``(views · n,)`` for one temperature per sample.
+
+    Args:
+        temperature: A number, 0-d or ``(n,)``.
+        like: ``(..., n, d)``, the rows whose dtype and device the result takes.
+        views: How often one temperature per sample is repeated.
+    """
+    tau = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
+    if tau.ndim > 0 and tau.shape != like.shape[-2:-1]:
+        raise ValueError(f"temperature must be a number, 0-d or ({like.shape[-2]},), got shape {tuple(tau.shape)}.")
+    return 1 / (tau.repeat(views) if tau.ndim == 1 else tau)
+
+
+def positive_similarity(z: Tensor) -> Tensor:
+    """Each anchor's mean similarity to the other views of its sample: ``(V·n,)``.
+
+    Args:
+        z: ``(V, n, d)``, normalized.
+    """
+    views = z.shape[0]
+    others = z.sum(0, keepdim=True) - z
+    return ((z * others).sum(-1) / (views - 1)).flatten()

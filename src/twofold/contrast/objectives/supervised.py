@@ -1,0 +1,102 @@
+"""Supervised contrast: every sample of the anchor's class is a positive (Khosla et al., NeurIPS 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
+from twofold.contrast.gather import gather
+from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, unit
+from twofold.contrast.pairs import Rule, both, same
+from twofold.contrast.reductions import logsumexp, weighted_sum
+
+
+def supervised(
+    z: Tensor,
+    labels: Tensor,
+    *,
+    temperature: Temperature,
+    base_temperature: float | None = None,
+    reduction: str = "mean",
+    normalize: bool = True,
+) -> Tensor:
+    """SupCon, the sum over positives outside the logarithm (L_out, eq. 2): the better of the paper's two forms.
+
+    ℓ_a = −1/|P(a)| Σ_{p ∈ P(a)} [ s(a, p)/τ − log Σ_{b ≠ a} exp(s(a, b)/τ) ]
+
+    With every label different it is :func:`nt_xent`. A label below 0 means unknown: such a sample is positive to
+    its own other views only.
+
+    Args:
+        z: ``(views ≥ 2, n ≥ 2, d)``.
+        labels: int64 ``(n,)``.
+        temperature: τ > 0; a number, 0-d or ``(n,)``. 0.07 or 0.1 in the authors' code.
+        base_temperature: Multiplies the loss by τ/base_temperature, which keeps the size of gradients when τ
+            varies (0.07 in the authors' code); None leaves it alone.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (``(views · n,)``).
+        normalize: Scale the rows to unit length first.
+
+    Raises:
+        TypeError, ValueError: On other shapes, labels that are not one integer a sample, or a temperature ≤ 0.
+    """
+    z, flat, scale, positives = _prepare(z, labels, temperature, base_temperature, normalize)
+    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self())
+    attraction = weighted_sum(flat.anchors, flat.candidates, rule=positives)
+    losses = repulsion - scale * attraction.sum / attraction.weight
+    return reduce_anchors(_rescaled(losses, scale, base_temperature), reduction)
+
+
+def supervised_inside(
+    z: Tensor,
+    labels: Tensor,
+    *,
+    temperature: Temperature,
+    base_temperature: float | None = None,
+    reduction: str = "mean",
+    normalize: bool = True,
+) -> Tensor:
+    """SupCon, the mean over positives inside the logarithm (L_in, eq. 3).
+
+    ℓ_a = −log [ 1/|P(a)| Σ_{p ∈ P(a)} exp(s(a, p)/τ) / Σ_{b ≠ a} exp(s(a, b)/τ) ]
+
+    At most :func:`supervised` (Jensen), and weaker in the paper, since easy positives hide hard ones. Arguments as
+    there.
+    """
+    z, flat, scale, positives = _prepare(z, labels, temperature, base_temperature, normalize)
+    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self())
+    attraction = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=positives)
+    count = weighted_sum(flat.anchors, flat.candidates, rule=positives).weight
+    return reduce_anchors(_rescaled(repulsion - attraction + count.log(), scale, base_temperature), reduction)
+
+
+def _prepare(
+    z: Tensor, labels: Tensor, temperature: Temperature, base_temperature: float | None, normalize: bool
+) -> tuple[Tensor, FlatViews, Tensor, Rule]:
+    check_views("z", z)
+    check_temperature(temperature)
+    if base_temperature is not None:
+        check_temperature(base_temperature, "base_temperature")
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be an integer tensor, got {type(labels).__name__}.")
+    if labels.shape != z.shape[1:2] or labels.is_floating_point():
+        raise ValueError(
+            f"labels must be one integer a sample, ({z.shape[1]},), got {labels.dtype} {tuple(labels.shape)}."
+        )
+    (z,) = unit(z, normalize=normalize)
+    flat = flatten_views(z)
+    views = z.shape[0]
+    keys = _keys(gather(labels.to(z.device)))
+    own = keys[flat.anchor_items]
+    positives = both(flat.not_self(), same(own, keys.repeat(views)))
+    return z, flat, inverse_temperature(temperature, z, views=views), positives
+
+
+def _keys(labels: Tensor) -> Tensor:
+    """Labels, with a key of its own for each sample whose label is unknown."""
+    own = -1 - torch.arange(len(labels), device=labels.device)
+    return torch.where(labels >= 0, labels, own)
+
+
+def _rescaled(losses: Tensor, scale: Tensor, base_temperature: float | None) -> Tensor:
+    return losses if base_temperature is None else losses / (scale * base_temperature)

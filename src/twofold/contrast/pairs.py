@@ -1,0 +1,98 @@
+"""Pair rules: which candidate counts for which anchor, and how much.
+
+A rule is a callable ``rule(rows, columns, similarity) -> weight`` that is evaluated on one tile of the similarity
+matrix at a time, so that no rule ever needs all n × m pairs in memory:
+
+- ``rows`` int64 ``(r,)`` and ``columns`` int64 ``(c,)``: positions of the tile's anchors and candidates,
+- ``similarity`` ``(r, c)``: their similarities, detached,
+- the result ``(r, c)``: bool (False = left out) or a non-negative weight (0 = left out).
+
+Weights are constants: no gradient flows through a rule. Rules multiply with :func:`both`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from twofold.contrast.checks import raise_precision
+
+Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def different(anchor_keys: Tensor, candidate_keys: Tensor) -> Rule:
+    """Candidates whose key differs from the anchor's: excludes an anchor itself, its own old keys, its class ...
+
+    Args:
+        anchor_keys: int64 ``(n,)``.
+        candidate_keys: int64 ``(m,)``.
+    """
+    return lambda rows, columns, similarity: anchor_keys[rows, None] != candidate_keys[None, columns]
+
+
+def same(anchor_keys: Tensor, candidate_keys: Tensor) -> Rule:
+    """Candidates whose key equals the anchor's (same label, same item). Shapes as in :func:`different`."""
+    return lambda rows, columns, similarity: anchor_keys[rows, None] == candidate_keys[None, columns]
+
+
+def all_but_self(anchor_positions: Tensor) -> Rule:
+    """Every candidate but the one at the anchor's own position.
+
+    Args:
+        anchor_positions: int64 ``(n,)``, where each anchor stands among the candidates.
+    """
+    return lambda rows, columns, similarity: anchor_positions[rows, None] != columns[None, :]
+
+
+def at_least(thresholds: Tensor) -> Rule:
+    """Candidates at least as similar as the anchor's threshold: explicit hard negatives (Wang & Liu, CVPR 2021, §3.3).
+
+    Args:
+        thresholds: ``(n,)``, one similarity per anchor, such as :func:`hardest_threshold` gives.
+    """
+    return lambda rows, columns, similarity: similarity >= thresholds[rows, None]
+
+
+def both(*rules: Rule) -> Rule:
+    """The product of several rules: left out by one is left out."""
+
+    def product(rows: Tensor, columns: Tensor, similarity: Tensor) -> Tensor:
+        weight = rules[0](rows, columns, similarity)
+        for rule in rules[1:]:
+            other = rule(rows, columns, similarity)
+            weight = weight & other if weight.dtype == other.dtype == torch.bool else weight * other
+        return weight
+
+    return product
+
+
+@torch.no_grad()
+def hardest_threshold(
+    anchors: Tensor, candidates: Tensor, *, count: int, rule: Rule | None = None, tile: int = 512
+) -> Tensor:
+    """The similarity of each anchor's ``count``-th most similar candidate, ``(n,)``; rows are taken ``tile`` at a time.
+
+    It is lowered by a rounding error, because a product of matrices rounds differently when it is tiled differently:
+    otherwise :func:`at_least` might miss that very candidate.
+
+    Args:
+        anchors: ``(n, d)``, normalised.
+        candidates: ``(m, d)``, normalised.
+        count: From 1 to m.
+        rule: Candidates that it leaves out are not counted.
+    """
+    if not 1 <= count <= len(candidates):
+        raise ValueError(f"count must be between 1 and the {len(candidates)} candidates, got {count}.")
+    anchors, candidates = raise_precision(anchors, candidates)
+    columns = torch.arange(len(candidates), device=anchors.device)
+    thresholds = []
+    with torch.autocast(anchors.device.type, enabled=False):
+        for rows in torch.arange(len(anchors), device=anchors.device).split(tile):
+            similarity = anchors[rows] @ candidates.T
+            if rule is not None:
+                similarity = similarity.masked_fill(rule(rows, columns, similarity) == 0, float("-inf"))
+            thresholds.append(similarity.topk(count, dim=1).values[:, -1])
+        rounding = 16 * torch.finfo(anchors.dtype).eps * anchors.norm(dim=1) * candidates.norm(dim=1).max()
+        return torch.cat(thresholds) - rounding

@@ -1,0 +1,236 @@
+"""Pictures that are decoded when they are fetched."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twofold.errors import DataError
+from twofold.modalities.image.readers.arrays import (
+    MOMENT_SAMPLE,
+    checked_index,
+    checked_labels,
+    image_spec,
+    moments,
+    spread,
+)
+from twofold.modalities.image.readers.decode import MAX_PIXELS, UnreadableError, decode, is_grey, open_picture
+
+CACHE_BYTES = 2 * 1024**3
+"""Sets whose decoded pixels fit in this are kept in memory by default."""
+
+SIZES = (224, 160, 128, 96, 64, 32)
+"""Default sides: the largest that is not above the sampled pictures' median shorter side."""
+
+_HEADER_SAMPLE = 256
+_MAJORITY_AFTER = 32  # so many pictures must have been tried before "more than half fail" stops a run
+
+
+@dataclass
+class Pictures:
+    """Where encoded pictures lie, and what is known of them; every reader of files returns this.
+
+    Attributes:
+        load: Position to a path or to encoded bytes; called from several threads. May raise UnreadableError.
+        ids: One readable name a picture.
+        source: What was read, in words, for messages.
+        labels: int64 (n,), or None; -1 = no label.
+        class_names: Names of the classes, or None.
+        label_source: Where the labels come from, in words.
+        notes: What else a user should know.
+    """
+
+    load: Callable[[int], str | Path | bytes]
+    ids: Sequence[str]
+    source: str
+    labels: Tensor | None = None
+    class_names: list[str] | None = None
+    label_source: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def subset(self, index: Tensor) -> Pictures:
+        """The pictures of `index`, in that order."""
+        rows = index.tolist()
+        load = self.load
+        labels = None if self.labels is None else self.labels[index]
+        return replace(self, load=lambda i: load(rows[i]), ids=[self.ids[i] for i in rows], labels=labels)
+
+
+class ImageFiles:
+    """Pictures decoded on fetch, optionally kept in memory once decoded. Safe to fetch from several threads.
+
+    A picture that cannot be used is left out of the batch and recorded in `skipped` with its reason. Up to 512
+    pictures, evenly spread, are decoded at once, for the mean and the deviation in `spec`.
+
+    Args:
+        pictures: Where they lie.
+        size: Side of the squares they are squashed to.
+        channels: 1 or 3.
+        cache: Keep decoded pixels in memory (n · channels · size² bytes, taken up as pictures are fetched).
+        max_pixels: Pictures whose header claims more are skipped.
+
+    Raises:
+        DataError: If there are no pictures, or if more than half of the sample cannot be read.
+    """
+
+    def __init__(
+        self, pictures: Pictures, *, size: int, channels: int, cache: bool = False, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        if len(pictures) == 0:
+            raise DataError(f"{pictures.source}: no pictures")
+        self.pictures = pictures
+        self.size, self.channels, self.cache, self.max_pixels = size, channels, cache, max_pixels
+        labels = pictures.labels
+        self.labels = None if labels is None else checked_labels(labels, len(pictures), pictures.class_names)
+        self.class_names = pictures.class_names
+        self.ids = pictures.ids
+        self.skipped: dict[str, str] = {}
+        self.label_source = pictures.label_source
+        self.notes = pictures.notes
+        self._lock = threading.Lock()
+        self._tried = torch.zeros(len(pictures), dtype=torch.bool)
+        self._failed: dict[int, str] = {}
+        self._stored = torch.zeros(len(pictures) if cache else 0, dtype=torch.bool)
+        self._pixels = torch.empty((len(pictures) if cache else 0, channels, size, size), dtype=torch.uint8)
+        self._aspect = torch.ones(len(pictures))
+        mean, std = moments(self._sampled())
+        self.spec = image_spec(channels, size, mean, std, len(self))
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def fetch(self, index: Tensor) -> dict[str, Any]:
+        """The readable pictures of `index` (int64, (b,)).
+
+        Returns:
+            "inputs" uint8 (kept, c, s, s), "index" int64 (kept,), and "label" if there are labels, "aspect" float32
+            unless all of these pictures are square. kept <= b: unreadable ones are left out.
+
+        Raises:
+            DataError: If more than half of all pictures tried so far (32 or more of them) could not be read.
+        """
+        index = checked_index(index, len(self))
+        kept: list[int] = []
+        inputs = torch.empty((len(index), self.channels, self.size, self.size), dtype=torch.uint8)
+        for i in index.tolist():
+            if self._read(i, inputs[len(kept)]):
+                kept.append(i)
+        self._stop_if_mostly_broken(_MAJORITY_AFTER)
+        rows = torch.tensor(kept, dtype=torch.int64)
+        batch: dict[str, Any] = {"inputs": inputs[: len(kept)], "index": rows}
+        if self.labels is not None:
+            batch["label"] = self.labels[rows]
+        if bool((self._aspect[rows] != 1).any()):
+            batch["aspect"] = self._aspect[rows]
+        return batch
+
+    def subset(self, index: Tensor) -> ImageFiles:
+        """A dataset of the pictures of `index` (int64, (b,)), in that order, with its own mean and deviation."""
+        index = checked_index(index, len(self))
+        return ImageFiles(
+            self.pictures.subset(index),
+            size=self.size,
+            channels=self.channels,
+            cache=self.cache,
+            max_pixels=self.max_pixels,
+        )
+
+    def _read(self, i: int, out: Tensor) -> bool:
+        """Write picture i into `out` (c, s, s); False if it cannot be read."""
+        if self.cache and bool(self._stored[i]):
+            out.copy_(self._pixels[i])
+            return True
+        if i in self._failed:
+            return False
+        try:
+            source = self.pictures.load(i)
+            pixels, aspect = decode(source, size=self.size, channels=self.channels, max_pixels=self.max_pixels)
+        except UnreadableError as error:
+            with self._lock:
+                self._tried[i] = True
+                self._failed[i] = self.skipped[self.ids[i]] = str(error)
+            return False
+        out.copy_(torch.from_numpy(pixels))
+        self._aspect[i] = aspect
+        self._tried[i] = True
+        if self.cache:
+            self._pixels[i] = out
+            self._stored[i] = True  # last: another thread may look at any moment
+        return True
+
+    def _sampled(self) -> Tensor:
+        """Evenly spread pictures, decoded by several threads (Pillow releases the interpreter lock)."""
+        rows = spread(len(self), MOMENT_SAMPLE)
+        out = torch.empty((len(rows), self.channels, self.size, self.size), dtype=torch.uint8)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            good = list(pool.map(self._read, rows.tolist(), out))
+        self._stop_if_mostly_broken(len(rows))
+        return out[torch.tensor(good)]
+
+    def _stop_if_mostly_broken(self, at_least: int) -> None:
+        tried, failed = int(self._tried.sum()), len(self._failed)
+        if tried < min(at_least, len(self)) or 2 * failed <= tried:
+            return
+        with self._lock:
+            first = _first_reasons(self.skipped)
+        raise DataError(
+            f"{self.pictures.source}: {failed} of the {tried} pictures tried could not be read. The first:\n{first}"
+        )
+
+
+def open_files(pictures: Pictures, *, size: int | None, cache: bool | None) -> ImageFiles:
+    """An `ImageFiles` whose size and channels are decided from a sample of headers; fails early if most are broken.
+
+    Args:
+        pictures: Where they lie.
+        size: Side, in pixels; None: see `SIZES`. Pictures are never enlarged by the default: where the median shorter
+            side is below 32, that is the size.
+        cache: Keep decoded pixels in memory; None: if they take at most 2 GiB.
+    """
+    if len(pictures) == 0:
+        raise DataError(f"{pictures.source}: no pictures")
+    shorter, grey, reasons = _headers(pictures)
+    if not shorter:
+        first = _first_reasons(reasons)
+        raise DataError(
+            f"{pictures.source}: none of the {len(reasons)} pictures tried could be opened. The first:\n{first}"
+        )
+    channels = 1 if grey else 3
+    size = size or default_size(float(np.median(shorter)))
+    if cache is None:
+        cache = len(pictures) * channels * size * size <= CACHE_BYTES
+    return ImageFiles(pictures, size=size, channels=channels, cache=cache)
+
+
+def default_size(shorter_side: float) -> int:
+    """The largest of 32, 64, 96, 128, 160, 224 that is at most `shorter_side`; below 32, `shorter_side` itself."""
+    return next((size for size in SIZES if size <= shorter_side), max(1, int(shorter_side)))
+
+
+def _headers(pictures: Pictures) -> tuple[list[int], bool, dict[str, str]]:
+    """Shorter sides, whether all are stored grey, and failures, of a spread of headers."""
+    shorter, grey, reasons = [], True, {}
+    for i in spread(len(pictures), _HEADER_SAMPLE).tolist():
+        try:
+            with open_picture(pictures.load(i)) as image:
+                shorter.append(min(image.size))
+                grey = grey and is_grey(image)
+        except UnreadableError as error:
+            reasons[pictures.ids[i]] = str(error)
+    return shorter, grey, reasons
+
+
+def _first_reasons(skipped: dict[str, str]) -> str:
+    return "\n".join(f"  {name}: {reason}" for name, reason in list(skipped.items())[:5])

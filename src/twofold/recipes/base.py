@@ -1,0 +1,194 @@
+"""The thin base of every recipe: what a published system chooses, and the few places where it may differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self, final
+
+import torch
+from torch import Tensor, nn
+
+from twofold import modalities
+from twofold.dataset import Views
+from twofold.errors import ConfigError, RunError
+from twofold.options import ViewCount, check, defaults, options_of
+
+Batch = dict[str, Any]
+"""``views`` (a list), ``index``, ``label`` where there are labels, ``progress`` in [0, 1), ``generator``."""
+Outputs = dict[str, Tensor]
+"""Row-wise network outputs by name, each ``(views, n, ...)``."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A recipe's line in the catalogue."""
+
+    name: str
+    title: str
+    paper: str
+    """Authors, venue and year."""
+    new: str
+    """What the system added, in one sentence."""
+    modalities: tuple[str, ...] = ("any",)
+    status: str = "implemented"
+    """``implemented``, or what ``benchmarks/replication`` found: ``replicates``, ``inconclusive`` ..."""
+
+
+class Recipe(nn.Module):
+    """A published system: views, encoder, heads, pairs, objective, and the one thing that is new.
+
+    The constructor's keyword arguments are the configuration. Networks are made by :meth:`build`, once the data is
+    known. A subclass overrides, where its method differs: ``build_heads``, ``represent`` (networks, row by row),
+    ``objective`` (the loss over all rows), ``encode``, ``chance_level`` and the hooks. It never gathers over
+    processes and never touches the optimizer.
+
+    Args:
+        encoder: Name of an encoder of the modality, or a module with rows ``(n, dim)`` as output; none takes the
+            modality's own choice.
+        modality: Kind of data: see ``twofold.modalities.MODALITIES``.
+        views: Name of a preset of views; none takes what suits the recipe and the data.
+        view_count: Views of each sample in a step.
+    """
+
+    card: ClassVar[Card]
+    training_defaults: ClassVar[dict[str, Any]] = {}
+    """Options of training that this recipe wants otherwise."""
+    preferred_views: ClassVar[str] = "simclr"
+    constant_lr: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of parameters whose learning rate is not scheduled."""
+    needs_labels: ClassVar[bool] = False
+    options: dict[str, Any]
+    encoder: Any
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        if args:
+            raise ConfigError(
+                f"{cls.__name__} takes keyword arguments only, such as {cls.__name__}(encoder='resnet18')."
+            )
+        known = options_of(cls)
+        check(options, known, owner=cls.__name__)
+        recipe = super().__new__(cls)
+        object.__setattr__(recipe, "options", {**defaults(known), **options})
+        return recipe
+
+    def __init__(
+        self,
+        *,
+        encoder: str | nn.Module | None = None,
+        modality: str = "image",
+        views: str | None = None,
+        view_count: ViewCount = 2,
+    ) -> None:
+        super().__init__()
+        self.modality = modalities.get(modality)
+        self.view_count = view_count
+        self.spec: dict[str, Any] | None = None
+
+    # What a recipe may override -------------------------------------------------------------------------------------
+
+    def build_heads(self, dim: int, spec: Mapping[str, Any]) -> None:
+        """Make heads, teacher, queue and the like; ``self.encoder`` is there, with rows of ``dim`` numbers."""
+
+    def represent(self, batch: Batch) -> Outputs:
+        """Everything the networks compute for a batch, row by row (no row may depend on another but by batch norm)."""
+        raise NotImplementedError
+
+    def objective(self, outputs: Outputs, batch: Batch) -> Tensor | dict[str, Tensor]:
+        """The loss: a scalar, or named scalars of which ``total`` is minimized."""
+        raise NotImplementedError
+
+    def encode(self, inputs: Any) -> Tensor:
+        """What the user keeps, ``(n, dim)``, from prepared inputs: the encoder's output, before any head."""
+        features: Tensor = self.encoder(inputs)
+        return features
+
+    def chance_level(self, batch_size: int) -> float | None:
+        """The loss of an encoder that has learned nothing yet (all similarities equal); None where it says nothing."""
+        return None
+
+    def before_epoch(self, epoch: int) -> None:
+        """Called at the start of each epoch."""
+
+    def before_update(self, batch: Batch) -> None:
+        """Called between the backward pass and the optimizer's step: to drop gradients, say."""
+
+    def after_step(self, outputs: Outputs, batch: Batch) -> None:
+        """Called after the optimizer's step, without gradients: teacher, queue, state."""
+
+    # What is the same for all ---------------------------------------------------------------------------------------
+
+    @final
+    def build(self, spec: Mapping[str, Any], *, rebuild: Mapping[str, Any] | None = None) -> Self:
+        """Make the networks for data with these facts (a data set's ``spec``); returns the recipe."""
+        chosen = self.options["encoder"] or self.modality.default_encoder
+        self.encoder = self.modality.make_encoder(chosen, dict(spec), rebuild=dict(rebuild or {}))
+        self.spec = dict(spec)
+        self.build_heads(int(self.encoder.dim), spec)
+        return self
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Named losses of a batch; ``total`` is minimized."""
+        return self.losses(self.represent(batch), batch)
+
+    @final
+    def losses(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """:meth:`objective` in the form of named scalars."""
+        value = self.objective(outputs, batch)
+        return {"total": value} if isinstance(value, Tensor) else value
+
+    @final
+    def make_views(self) -> Views:
+        """The views this recipe trains on; see ``views`` and ``view_count``."""
+        return self.modality.make_views(
+            self.options["views"], self.built_spec, preferred=self.preferred_views, count=self.view_count
+        )
+
+    @property
+    def built_spec(self) -> dict[str, Any]:
+        """The facts the networks were built for.
+
+        Raises:
+            RunError: If :meth:`build` (or ``fit``) has not been called.
+        """
+        if self.spec is None:
+            raise RunError(f"{type(self).__name__} has no networks yet: call fit(data) or build(dataset.spec) first.")
+        return self.spec
+
+    @final
+    def fit(self, source: Any, *, out: str | Path | None = None, **options: Any) -> Self:
+        """Train on ``source``; see :func:`twofold.recipes.running.fit`."""
+        from twofold.recipes import running
+
+        running.fit(self, source, out=out, **options)
+        return self
+
+    @final
+    def embed(self, source: Any, *, batch_size: int = 256, **reading: Any) -> Tensor:
+        """Embeddings ``(n, dim)`` float32 of anything the modality reads; see :func:`twofold.recipes.running.embed`."""
+        from twofold.recipes import running
+
+        return running.embed(self, source, batch_size=batch_size, **reading).rows
+
+    @final
+    def evaluate(self, source: Any, *, test: Any = None, **options: Any) -> Any:
+        """How good the encoder is, beside its baselines; see :func:`twofold.recipes.measuring.evaluate`."""
+        from twofold.recipes import measuring
+
+        return measuring.evaluate(self, source, test=test, **options)
+
+    @final
+    def save(self, folder: str | Path) -> Path:
+        """Write ``model.safetensors`` and ``config.json``; see :func:`twofold.recipes.saving.save`."""
+        from twofold.recipes import saving
+
+        return saving.save(self, Path(folder))
+
+
+def by_view(network: Callable[[Any], Tensor], views: Sequence[Any]) -> Tensor:
+    """``network`` on each view by itself, stacked: ``(views, n, ...)``.
+
+    Views go through one after the other, so that batch statistics are those of one view, as in the papers.
+    """
+    return torch.stack([network(view) for view in views])

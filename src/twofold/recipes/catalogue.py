@@ -1,0 +1,44 @@
+"""All recipes by name. A new recipe is one file and one line here."""
+
+from __future__ import annotations
+
+import importlib
+
+from twofold.errors import ConfigError
+from twofold.options import did_you_mean
+from twofold.recipes.base import Recipe
+
+RECIPES: dict[str, str] = {
+    "simclr": "twofold.recipes.views.simclr:SimCLR",
+    "supcon": "twofold.recipes.views.supcon:SupCon",
+    "moco-v2": "twofold.recipes.views.moco:MoCoV2",
+    "moco-v3": "twofold.recipes.views.moco:MoCoV3",
+    "byol": "twofold.recipes.views.byol:BYOL",
+    "simsiam": "twofold.recipes.views.simsiam:SimSiam",
+    "barlow": "twofold.recipes.views.redundancy:BarlowTwins",
+    "vicreg": "twofold.recipes.views.redundancy:VICReg",
+    "nnclr": "twofold.recipes.views.nnclr:NNCLR",
+    "dino": "twofold.recipes.views.dino:DINO",
+    "swav": "twofold.recipes.views.swav:SwAV",
+    "dcl": "twofold.recipes.views.dcl:DCL",
+    "mv-dhel": "twofold.recipes.views.multiview:MVDHEL",
+    "mv-infonce": "twofold.recipes.views.multiview:MVInfoNCE",
+    "cacr": "twofold.recipes.views.cacr:CACR",
+    "mochi": "twofold.recipes.views.mochi:MoCHi",
+    "isogclr": "twofold.recipes.views.isogclr:ISogCLR",
+    "understanding-cl": "twofold.recipes.views.understanding:HardContrastive",
+}
+"""Name → ``module:class``, imported when asked for."""
+
+
+def get(name: str) -> type[Recipe]:
+    """A recipe's class by name.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"There is no recipe {name!r}{did_you_mean(name, RECIPES)}")
+    module, _, cls = RECIPES[name].partition(":")
+    recipe: type[Recipe] = getattr(importlib.import_module(module), cls)
+    return recipe

@@ -1,0 +1,178 @@
+"""How good an encoder is: held-out items, standard protocols, and the same for encoders that learned nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from twofold.dataset import Dataset, Subset
+from twofold.errors import ConfigError, DataError
+from twofold.evaluation import Encoded, Evaluation, Features, evaluate_encoders, stratified_split
+from twofold.recipes.base import Recipe
+from twofold.recipes.running import Embedded, embed, raw_features
+from twofold.training.randomness import generator, seeded_init
+
+UNTRAINED_SEED = 1_000_003
+"""Another seed than that of any training run, so that the untrained encoder is not the start of the trained one."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which samples teach the probes (``bank``) and which are scored (``test``); positions in a data set."""
+
+    bank: Tensor
+    test: Tensor
+    split: str
+    """How the two were made, in words."""
+
+
+def evaluate(
+    recipe: Recipe,
+    source: Any,
+    *,
+    test: Any = None,
+    metrics: Sequence[str] | None = None,
+    test_fraction: float = 0.3,
+    seed: int = 0,
+    device: str = "cpu",
+    baselines: bool = True,
+    keys: str | None = None,
+    **reading: Any,
+) -> Evaluation:
+    """Measure a trained recipe beside the same encoder untrained and the raw inputs, by the standard protocols.
+
+    Args:
+        recipe: A built recipe.
+        source: Labelled data. If it is a folder with sub-folders train and test, these are bank and test.
+        test: Held-out data, if it is apart from ``source``. Its classes are matched with those of ``source`` by name.
+        metrics: Groups of metrics; all by default. See ``twofold.evaluation.METRIC_GROUPS``.
+        test_fraction: Without parts of its own, this share of ``source`` is held out, stratified by class.
+        seed: Of that split, of probes, clusterings and bootstrap.
+        device: Where to embed.
+        baselines: Measure the untrained encoder and the raw inputs too.
+        keys: Name of an attribute of the data (one value a sample), such as the built-in emoji's ``code``: samples
+            with the same key should retrieve each other.
+        **reading: Options with which the modality reads ``source`` and ``test``.
+
+    Returns:
+        Rows "trained", "untrained" and "raw" with intervals, chance levels and the protocol in words.
+
+    Raises:
+        ConfigError: If an option is wrong.
+        DataError: If the data cannot be read or split.
+    """
+    if baselines and isinstance(recipe.options["encoder"], torch.nn.Module):
+        raise ConfigError("An encoder of your own cannot be built again untrained: evaluate with baselines=False.")
+    bank_source, test_source, words = _parts(source, test, reading)
+    embedded = embed(recipe, bank_source, device=device, **reading)
+    if test_source is None:
+        labels = embedded.labels if embedded.labels is not None else torch.full((len(embedded.rows),), -1)
+        split = stratified_split(labels, generator=generator("split", seed), test_fraction=test_fraction)
+        share = f"{1 - test_fraction:.0%} / {test_fraction:.0%}, stratified by class, seed {seed}"
+        task: list[tuple[Embedded, Tensor | None]] = [(embedded, split.train), (embedded, split.test)]
+        words = f"{share}; {' '.join(split.messages)}".rstrip("; ")
+    else:
+        task = [(embedded, None), (embed(recipe, test_source, device=device, **reading), None)]
+
+    labels_of = [task[0][0].labels, _labels_as_in(task[0][0], task[1][0])]
+
+    def encoded(label: str, rows: Sequence[Tensor]) -> Encoded:
+        sides = [_features(*part, x, labels, keys) for part, x, labels in zip(task, rows, labels_of, strict=True)]
+        return Encoded(label, *sides)
+
+    name = type(recipe).__name__
+    encoders = {"trained": encoded(f"{name}, trained", [part.rows for part, _ in task])}
+    if baselines:
+        untrained = untrained_copy(recipe)
+        rows = [_again(untrained, part, device) for part in _distinct(task)]
+        encoders["untrained"] = encoded("same encoder, untrained", _spread_out(rows, task))
+        rows = [raw_features(part, recipe) for part in _distinct(task)]
+        encoders["raw"] = encoded("raw inputs", _spread_out(rows, task))
+    chosen = {} if metrics is None else {"metrics": metrics}
+    return evaluate_encoders(encoders, seed=seed, protocol={"split": words}, **chosen)
+
+
+def train_and_test(recipe: Recipe, source: Any, test: Any, reading: dict[str, Any]) -> tuple[Dataset, Dataset]:
+    """Labelled data in two parts, of which the first may be trained on; the same for every recipe and seed.
+
+    Raises:
+        DataError: If the data has no labels or cannot be split.
+    """
+    bank_source, test_source, _ = _parts(source, test, reading)
+    bank = recipe.modality.read(bank_source, **reading)
+    if test_source is not None:
+        return bank, recipe.modality.read(test_source, **(recipe.modality.reading_for(bank.spec) | reading))
+    if bank.labels is None:
+        raise DataError(f"{source} has no labels, and a comparison needs them: give class folders or a label column.")
+    split = stratified_split(bank.labels, generator=generator("split", 0))
+    return Subset(bank, split.train), Subset(bank, split.test)
+
+
+def untrained_copy(recipe: Recipe) -> Recipe:
+    """The same recipe with freshly drawn networks, in evaluation mode."""
+    with seeded_init(UNTRAINED_SEED):
+        fresh = type(recipe)(**recipe.options)
+        return fresh.build(recipe.built_spec, rebuild=recipe.encoder.rebuild).eval()
+
+
+def _parts(source: Any, test: Any, reading: Mapping[str, Any]) -> tuple[Any, Any, str]:
+    """Bank source, test source (None: split the bank) and how they came about."""
+    if test is not None:
+        return source, test, "bank and test given apart"
+    if reading.get("split") is not None:
+        return source, None, ""
+    if isinstance(source, str | Path) and (Path(source) / "train").is_dir() and (Path(source) / "test").is_dir():
+        return Path(source) / "train", Path(source) / "test", "the folder's own train and test parts"
+    return source, None, ""
+
+
+def _labels_as_in(bank: Embedded, test: Embedded) -> Tensor | None:
+    """The test's labels by the bank's numbers: classes are matched by name (a number is its own name).
+
+    Raises:
+        DataError: If the test has classes that the bank does not know.
+    """
+    names, known = test.dataset.class_names, bank.dataset.class_names
+    if test.labels is None or bank.labels is None or names == known:
+        return test.labels
+    occurring = test.labels[test.labels >= 0].unique().tolist()
+    numbers = {name: i for i, name in enumerate(known)} if known else {str(i): i for i in bank.labels.tolist()}
+    called = {i: names[i] if names else str(i) for i in occurring}
+    if unknown := sorted(name for name in called.values() if name not in numbers):
+        raise DataError(
+            f"The test data has classes that the bank does not know: {', '.join(unknown)}. "
+            f"The bank has: {', '.join(map(str, numbers))}."
+        )
+    labels = test.labels.clone()
+    for i, name in called.items():
+        labels[test.labels == i] = numbers[name]
+    return labels
+
+
+def _features(part: Embedded, take: Tensor | None, rows: Tensor, labels: Tensor | None, keys: str | None) -> Features:
+    values = None
+    if keys is not None:
+        if not hasattr(part.dataset, keys):
+            raise ConfigError(f"keys={keys!r}: the data has no such attribute.")
+        column = getattr(part.dataset, keys)
+        values = [column[i] for i in part.index.tolist()]
+    features = Features(rows, labels, values)
+    return features if take is None else features.take(take)
+
+
+def _distinct(task: Sequence[tuple[Embedded, Any]]) -> list[Embedded]:
+    return [task[0][0]] if task[0][0] is task[1][0] else [part for part, _ in task]
+
+
+def _spread_out(rows: list[Tensor], task: Sequence[Any]) -> list[Tensor]:
+    return rows * len(task) if len(rows) == 1 else rows
+
+
+def _again(recipe: Recipe, part: Embedded, device: str) -> Tensor:
+    """Another recipe's embeddings of the samples of ``part``."""
+    return embed(recipe, part.dataset, device=device).rows

@@ -1,0 +1,237 @@
+"""Fitting and using a recipe: what ``Recipe.fit`` and ``Recipe.embed`` do."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from twofold.dataset import Dataset, to_device
+from twofold.errors import ConfigError, DataError
+from twofold.options import options_of, problems_of
+from twofold.recipes import saving
+from twofold.recipes.base import Recipe
+from twofold.training import distributed
+from twofold.training.files import write_json
+from twofold.training.loader import sequential
+from twofold.training.options import TrainingOptions
+from twofold.training.precision import channels_last
+from twofold.training.progress import Progress, make_progress
+from twofold.training.randomness import seeded_init
+from twofold.training.trainer import Trainer, TrainingResult
+
+
+def fit(
+    recipe: Recipe,
+    source: Any,
+    *,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> TrainingResult:
+    """Train a recipe on a source, in a folder that can be resumed or in memory.
+
+    Args:
+        recipe: Not built yet, or built for data of the same kind.
+        source: Whatever the recipe's modality reads: folder, file, array, data set.
+        out: Run folder. If it holds a run with the same configuration, that run goes on where it stopped.
+        progress: How to show the run; by default a line in the terminal.
+        options: Training options (:class:`TrainingOptions`) and the modality's reading options, mixed.
+
+    Raises:
+        ConfigError: On unknown or wrong options, or if ``out`` holds a run with another configuration.
+        DataError: If the source cannot be read.
+    """
+    training, reading = split_options(recipe, options)
+    settings = TrainingOptions.checked(**training).resolved(recipe.training_defaults)
+    dataset = recipe.modality.read(source, **reading)
+    return fit_dataset(
+        recipe,
+        dataset,
+        settings,
+        out=Path(out) if out else None,
+        progress=progress,
+        extra={"source": source_names(source), "reading": reading},
+    )
+
+
+def source_names(source: Any) -> list[str]:
+    """What a source is called in the saved configuration: its paths, or its type."""
+    if isinstance(source, str | Path):
+        return [str(source)]
+    if isinstance(source, list | tuple) and all(isinstance(item, str | Path) for item in source):
+        return [str(item) for item in source]
+    return [type(source).__name__]
+
+
+def fit_dataset(
+    recipe: Recipe,
+    dataset: Dataset,
+    settings: TrainingOptions,
+    *,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> TrainingResult:
+    """:func:`fit` on data that is read already, with options that are resolved already.
+
+    Args:
+        recipe: As in :func:`fit`.
+        dataset: What to learn from.
+        settings: Resolved training options.
+        out: As in :func:`fit`.
+        progress: As in :func:`fit`.
+        extra: Further entries of ``config.json``, such as the command.
+    """
+    with distributed.processes(settings.device) as process:
+        with seeded_init(settings.seed):
+            recipe.build(dataset.spec)
+        how = dict(extra or {}) | {
+            "training": settings.to_dict(),
+            "samples": len(dataset),
+            "started": time.strftime("%Y-%m-%d %H:%M"),
+        }
+        claimed: dict[str, Any] = {}
+        if out and process.is_main:
+            claimed = _claim(out, saving.configuration(recipe) | how)
+            how["started"] = claimed["started"]
+        process.barrier()
+        trainer = Trainer(
+            recipe,
+            dataset,
+            recipe.make_views(),
+            settings,
+            process=process,
+            folder=out,
+            progress=progress or make_progress(recipe.card.name, quiet=not process.is_main or not sys.stderr.isatty()),
+        )
+        result = trainer.run()
+        recipe.to("cpu")
+        nothing_done = trainer.first_step == trainer.total_steps and "result" in claimed
+        if out and process.is_main and not nothing_done:
+            ending = {"seconds": result.seconds, "chance": result.chance, "warnings": result.warnings}
+            saving.save(recipe, out, extra=how | {"result": ending | {"skipped": dataset.skipped}})
+    return result
+
+
+def split_options(recipe: Recipe, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Training options and reading options out of a mix.
+
+    Raises:
+        ConfigError: Naming every option that is neither, or has a wrong value.
+    """
+    known_training, known_reading = options_of(TrainingOptions), reading_options(recipe)
+    problems = problems_of(options, known_training | known_reading, owner=f"Fitting {type(recipe).__name__}")
+    if problems:
+        raise ConfigError(problems)
+    training = {name: value for name, value in options.items() if name in known_training}
+    return training, {name: value for name, value in options.items() if name in known_reading}
+
+
+def reading_options(recipe: Recipe) -> dict[str, Any]:
+    """The options with which the recipe's modality reads data."""
+    return {name: option for name, option in options_of(recipe.modality.read).items() if name not in ("self", "source")}
+
+
+def _claim(out: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run folder: written if the folder is new, else made sure that it is the same."""
+    path = out / "config.json"
+    if not path.is_file():
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise ConfigError(f"{out} holds other files and no run: give --out a new or empty folder.")
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(path, config)
+        return config
+    claimed = saving.saved_configuration(out)
+    if "training" not in claimed:
+        raise ConfigError(f"{out} holds a saved recipe and no run: give --out a new or empty folder.")
+    if changed := _differences(claimed, config):
+        raise ConfigError(
+            [f"{out} holds a run with another configuration: {text}." for text in changed]
+            + ["Give the run's own options to resume it, or another --out for a new run."]
+        )
+    return claimed
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    texts = [f"{part} is {old[part]}, not {new[part]}" for part in ("recipe", "own_encoder") if old[part] != new[part]]
+    for part in ("options", "training", "spec"):
+        for name in sorted(set(old[part]) | set(new[part])):
+            was, now = old[part].get(name), new[part].get(name)
+            if was != now and name not in TrainingOptions.FREE_ON_RESUME:
+                texts.append(f"{name} is {was!r}, not {now!r}")
+    return texts
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of the readable samples of a data set."""
+
+    rows: Tensor
+    """``(m, dim)`` float32, on the CPU."""
+    index: Tensor
+    """int64 ``(m,)``: which sample each row is; shorter than the data set if some could not be read."""
+    dataset: Dataset
+
+    @property
+    def labels(self) -> Tensor | None:
+        """int64 ``(m,)``, or None."""
+        return None if self.dataset.labels is None else self.dataset.labels[self.index]
+
+    @property
+    def ids(self) -> list[str]:
+        """The readable name of each row."""
+        return [self.dataset.ids[i] for i in self.index.tolist()]
+
+
+def embed(
+    recipe: Recipe,
+    source: Any,
+    *,
+    batch_size: int = 256,
+    device: str | torch.device = "cpu",
+    workers: int = 2,
+    progress: Progress | None = None,
+    **reading: Any,
+) -> Embedded:
+    """Embeddings of every readable sample of a source, in its order.
+
+    The data is brought to the size and channels that the recipe was trained with.
+
+    Raises:
+        DataError: If nothing of the source can be read, or it does not fit the recipe.
+        RunError: If the recipe has no networks yet.
+    """
+    spec = recipe.built_spec
+    dataset = recipe.modality.read(source, **(recipe.modality.reading_for(spec) | reading))
+    recipe.modality.check_fits(dataset, spec)
+    device = torch.device(device)
+    was_training = recipe.training
+    channels_last(recipe.to(device)).eval()
+    rows, index = [], []
+    try:
+        with torch.inference_mode():
+            for batch in sequential(dataset, batch_size, workers=workers):
+                batch = to_device(batch, device)
+                rows.append(recipe.encode(recipe.modality.prepare(batch, spec)).float().cpu())
+                index.append(batch["index"].cpu())
+                if progress:
+                    progress.advance(len(batch["index"]), len(dataset))
+    finally:
+        recipe.train(was_training)
+    if not rows:
+        raise DataError(f"Nothing of {source!r} could be read: {dict(list(dataset.skipped.items())[:3])}")
+    return Embedded(torch.cat(rows).clone(), torch.cat(index).clone(), dataset)
+
+
+def raw_features(embedded: Embedded, recipe: Recipe, *, batch_size: int = 1024) -> Tensor:
+    """The inputs themselves as vectors, for the same samples as ``embedded``, ``(m, d)``."""
+    spec, modality = recipe.built_spec, recipe.modality
+    parts = [modality.raw_features(embedded.dataset.fetch(index), spec) for index in embedded.index.split(batch_size)]
+    return torch.cat(parts)

@@ -1,0 +1,1 @@
+"""Training: the trainer, and under it the order of samples, schedules, optimisers, checkpoints and logs."""

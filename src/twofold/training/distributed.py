@@ -1,0 +1,253 @@
+"""Several processes that train together, as torchrun starts them; one process needs nothing of this.
+
+Start with ``torchrun --nproc-per-node=4 -m twofold ...``. Every process computes its share of a global batch, the one
+gather (:mod:`twofold.contrast.gather`) gives all of them all candidates, and gradients are averaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from twofold.contrast.gather import world_size
+from twofold.errors import ConfigError, RunError
+
+_Object = TypeVar("_Object")
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process's place: its number among all, how many there are, its number on this machine, its device."""
+
+    rank: int
+    world: int
+    local_rank: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and speaks to the user."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        smallest(0)  # over gloo from the CPU; an NCCL barrier would need the device named
+
+
+@contextlib.contextmanager
+def processes(device: str = "auto") -> Iterator[Process]:
+    """:func:`setup` on entering, :func:`teardown` on leaving."""
+    process = setup(device)
+    try:
+        yield process
+    finally:
+        teardown()
+
+
+def setup(device: str = "auto") -> Process:
+    """Join the process group that torchrun's environment variables describe; without them, be the only process.
+
+    Args:
+        device: ``"auto"`` (CUDA where there is one, else the CPU), or a torch device such as ``"cpu"``, ``"cuda"`` or
+            ``"mps"``. With several processes each takes the CUDA device of its local rank.
+
+    Raises:
+        ConfigError: If the device is unknown or not there.
+        RunError: If the environment variables are incomplete, or a machine has more processes than CUDA devices.
+    """
+    world = _environment("WORLD_SIZE", default=1)
+    if world == 1:
+        return Process(rank=0, world=1, local_rank=0, device=choose_device(device))
+    rank, local_rank = _environment("RANK"), _environment("LOCAL_RANK")
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        if local_rank >= torch.cuda.device_count():
+            raise RunError(
+                f"Process {local_rank} of this machine has no CUDA device of its own: there are "
+                f"{torch.cuda.device_count()}. Start torchrun with --nproc-per-node={torch.cuda.device_count()}."
+            )
+        chosen = torch.device("cuda", local_rank)
+        torch.cuda.set_device(chosen)
+    if not dist.is_initialized():
+        # Counts and objects travel over gloo from the CPU, so that they never make a GPU wait.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=world)
+    return Process(rank=rank, world=world, local_rank=local_rank, device=chosen)
+
+
+def teardown() -> None:
+    """Leave the process group; does nothing without one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The torch device of that name; ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device '{name}' is unknown; choose auto, cpu, cuda, cuda:0 ... or mps.") from error
+    missing = (device.type == "cuda" and not torch.cuda.is_available()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise ConfigError(f"device '{name}' was asked for, but torch sees none here; choose auto or cpu.")
+    return device
+
+
+def speaks() -> bool:
+    """Whether this process speaks to the user, also before :func:`setup`: torchrun's first, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def broadcast_object(value: _Object, source: int = 0) -> _Object:
+    """The ``source`` process's value on every process; the others' argument is ignored. Any picklable value."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=source)
+    return box[0]
+
+
+def smallest(count: int) -> int:
+    """The smallest of all processes' counts."""
+    if world_size() == 1:
+        return count
+    shared = torch.tensor(count)
+    dist.all_reduce(shared, op=dist.ReduceOp.MIN)
+    return int(shared)
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Replace every gradient of a module by its mean over processes; does nothing in one process.
+
+    With the one gather this gives the gradient of one process on the whole batch, for encoders and temperatures, also
+    where a backward pass is done in pieces (:mod:`twofold.training.gradient_cache`). A parameter without a gradient
+    here but with one elsewhere counts as zero; one without a gradient anywhere keeps none.
+    """
+    if world_size() == 1:
+        return
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    present = torch.tensor([parameter.grad is not None for parameter in trained], dtype=torch.int32)
+    dist.all_reduce(present, op=dist.ReduceOp.MAX)
+    buckets: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for parameter, somewhere in zip(trained, present.tolist(), strict=True):
+        if not somewhere:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        buckets.setdefault((parameter.grad.dtype, parameter.grad.device), []).append(parameter.grad)
+    for grads in buckets.values():
+        flat = torch.cat([grad.reshape(-1) for grad in grads])
+        dist.all_reduce(flat)
+        flat /= world_size()
+        for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(mean.view_as(grad))
+
+
+def synchronize_batch_norm(module: nn.Module, process: Process) -> nn.Module:
+    """The module with batch normalisation over all processes' rows; as it is in one process.
+
+    Names in the state dict, parameters and buffers stay the same. On CUDA this is torch's own; elsewhere
+    :class:`SynchronizedBatchNorm`, as torch's needs CUDA.
+    """
+    if process.world == 1:
+        return module
+    if process.device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return SynchronizedBatchNorm.like(module)
+    for name, child in module.named_children():
+        setattr(module, name, synchronize_batch_norm(child, process))
+    return module
+
+
+class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation whose mean and variance are those of all processes' rows together, ``(n, c, ...)``.
+
+    Every process must bring equally many rows. Computes in float32 at least.
+    """
+
+    @classmethod
+    def like(cls, norm: nn.modules.batchnorm._BatchNorm) -> SynchronizedBatchNorm:
+        """One that has the parameters and buffers of another batch normalisation, and its options."""
+        made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        made._parameters, made._buffers = norm._parameters, norm._buffers
+        return made.train(norm.training)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ValueError(f"Expected rows with channels, (n, c, ...), not {tuple(input.shape)}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise; in evaluation mode by the running statistics, as usual."""
+        if not self.training or world_size() == 1:
+            return super().forward(input)
+        self._check_input_dim(input)
+        rows = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        dims = [0, *range(2, rows.ndim)]
+        mean = _MeanOverProcesses.apply(rows.mean(dims, keepdim=True))
+        centered = rows - mean
+        variance = _MeanOverProcesses.apply(centered.square().mean(dims, keepdim=True))
+        if self.track_running_stats:
+            self._record(mean.detach().flatten(), variance.detach().flatten(), rows.numel() // rows.shape[1])
+        normalized = centered * torch.rsqrt(variance + self.eps)
+        if self.affine:
+            shape = (1, -1, *[1] * (rows.ndim - 2))
+            normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
+        return normalized.to(input.dtype)
+
+    @torch.no_grad()
+    def _record(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        everywhere = count * world_size()
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance * (everywhere / (everywhere - 1)), share)  # unbiased, as torch records it
+
+
+class _MeanOverProcesses(torch.autograd.Function):
+    """Each process's loss depends on all processes' values, so a value's gradient is the mean of what all ask of it."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, value: Tensor) -> Tensor:
+        return _mean(value)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Any) -> Tensor:
+        return _mean(grads[0])
+
+
+def _mean(value: Tensor) -> Tensor:
+    total = value.contiguous().clone()
+    dist.all_reduce(total)
+    return total / world_size()
+
+
+def _environment(name: str, default: int | None = None) -> int:
+    text = os.environ.get(name)
+    if text is None and default is not None:
+        return default
+    try:
+        return int(text or "")
+    except ValueError as error:
+        raise RunError(
+            f"The environment variable {name} is {'not set' if text is None else repr(text)}, but WORLD_SIZE says that "
+            "several processes train together. Start them with torchrun, or unset WORLD_SIZE to train in one process."
+        ) from error

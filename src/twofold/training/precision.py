@@ -1,0 +1,69 @@
+"""Which number format the encoders compute in. Objectives raise their inputs to float32 by themselves."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from twofold.errors import ConfigError
+
+PRECISIONS = ("auto", "float32", "bf16")
+
+_Value = TypeVar("_Value", Tensor, nn.Module)
+
+
+def resolve_precision(name: str, device: torch.device | str) -> torch.dtype | None:
+    """The dtype to autocast to, or None for float32 throughout.
+
+    Args:
+        name: ``"float32"``; ``"bf16"`` (also where it is emulated, and slow); or ``"auto"``: bfloat16 where the
+            hardware multiplies it natively. float16 is not offered: its range needs loss scaling.
+        device: Where the encoders run.
+
+    Raises:
+        ConfigError: If the name is none of these.
+    """
+    if name not in PRECISIONS:
+        raise ConfigError(f"precision '{name}' is unknown; choose one of {', '.join(PRECISIONS)}.")
+    if name == "bf16" or (name == "auto" and has_native_bf16(device)):
+        return torch.bfloat16
+    return None
+
+
+def has_native_bf16(device: torch.device | str) -> bool:
+    """Whether the device has units for bfloat16 products: NVIDIA from Ampere on, CPUs with AMX or AVX512-BF16."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "cpu":
+        return any(_cpu_has(probe) for probe in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return False
+
+
+def autocast(device: torch.device | str, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Compute in ``dtype`` where that is safe; with None, nothing changes.
+
+    Enter it for the forward pass only; the backward pass uses the same formats by itself.
+    """
+    if dtype is None:
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=dtype)
+
+
+def channels_last(value: _Value) -> _Value:
+    """Images or a module's convolution weights with the channels innermost: convolutions run 1.1 to 1.3 times faster.
+
+    The values and shapes do not change; tensors with other than four dimensions are returned as they are.
+    """
+    if isinstance(value, Tensor) and value.ndim != 4:
+        return value
+    return value.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _cpu_has(probe: str) -> bool:
+    # Private functions of torch: absent in some builds, and then the answer is no.
+    function = getattr(torch.cpu, probe, None)
+    return bool(function()) if callable(function) else False
