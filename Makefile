@@ -1,11 +1,13 @@
 # make demo   trains and evaluates on the built-in pictures; ends by naming the report
 # make test   lint, types and the whole test suite
+# make test-timm   what needs torchvision or timm, in an environment of its own (5.6 GB: torchvision's CUDA build of torch)
+# make docs   writes docs/recipes.md anew from the recipes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-timm docs lint clean
 
 # Two stamps: what a user needs, and what a developer needs on top.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -28,5 +30,18 @@ lint: $(VENV)/.installed-dev
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
+# torchvision from PyPI does not work beside the CPU build of torch that the other targets use.
+$(VENV)-timm/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-timm
+	$(VENV)-timm/bin/pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
+	$(VENV)-timm/bin/pip install --quiet --disable-pip-version-check -e '.[image,timm]' pytest hypothesis
+	touch $@
+
+test-timm: $(VENV)-timm/.installed
+	$(VENV)-timm/bin/pytest tests/modalities/image/test_views_torchvision.py tests/modalities/image/test_encoders_outside.py
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m twofold.apps.catalogue > docs/recipes.md
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-timm build dist *.egg-info

@@ -26,9 +26,9 @@ from typing import Any
 
 METHODS = ("simclr", "dcl")
 BATCH_SIZES = (32, 64, 128, 256)
-TEMPERATURES = (0.05, 0.1, 0.2, 0.5)
+TEMPERATURES = (0.1, 0.2, 0.5)
 TRAIN, VALIDATION = 5000, 1500
-ENCODER = "convnet-w16"
+ENCODER = "patchnet-w32"
 LEARNING_RATE = 2e-3
 """At batch 256; scaled by the square root of the batch, the same for both methods."""
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/dcl-batch-size"))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     runs = run_all(arguments.data, arguments.out, arguments.jobs, arguments.seeds, arguments.epochs)

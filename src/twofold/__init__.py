@@ -13,26 +13,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twofold import contrast, data, evaluation, modalities, nn
-    from twofold.recipes.base import Recipe
+    from twofold import contrast as contrast
+    from twofold import data as data
+    from twofold import evaluation as evaluation
+    from twofold import modalities as modalities
+    from twofold import nn as nn
+    from twofold.recipes.base import Recipe as Recipe
     from twofold.recipes.catalogue import get as recipe
-    from twofold.recipes.saving import load
-    from twofold.recipes.views.byol import BYOL
-    from twofold.recipes.views.cacr import CACR
-    from twofold.recipes.views.dcl import DCL
-    from twofold.recipes.views.dino import DINO
-    from twofold.recipes.views.isogclr import ISogCLR
-    from twofold.recipes.views.mochi import MoCHi
-    from twofold.recipes.views.moco import MoCoV2, MoCoV3
-    from twofold.recipes.views.multiview import MVDHEL, MVInfoNCE
-    from twofold.recipes.views.nnclr import NNCLR
-    from twofold.recipes.views.redundancy import BarlowTwins, VICReg
-    from twofold.recipes.views.simclr import SimCLR
-    from twofold.recipes.views.simsiam import SimSiam
-    from twofold.recipes.views.supcon import SupCon
-    from twofold.recipes.views.swav import SwAV
-    from twofold.recipes.views.understanding import HardContrastive
-    from twofold.version import __version__
+    from twofold.recipes.saving import load as load
+    from twofold.recipes.views.byol import BYOL as BYOL
+    from twofold.recipes.views.cacr import CACR as CACR
+    from twofold.recipes.views.dcl import DCL as DCL
+    from twofold.recipes.views.dino import DINO as DINO
+    from twofold.recipes.views.isogclr import ISogCLR as ISogCLR
+    from twofold.recipes.views.mochi import MoCHi as MoCHi
+    from twofold.recipes.views.moco import MoCoV2 as MoCoV2
+    from twofold.recipes.views.moco import MoCoV3 as MoCoV3
+    from twofold.recipes.views.multiview import MVDHEL as MVDHEL
+    from twofold.recipes.views.multiview import MVInfoNCE as MVInfoNCE
+    from twofold.recipes.views.nnclr import NNCLR as NNCLR
+    from twofold.recipes.views.redundancy import BarlowTwins as BarlowTwins
+    from twofold.recipes.views.redundancy import VICReg as VICReg
+    from twofold.recipes.views.simclr import SimCLR as SimCLR
+    from twofold.recipes.views.simsiam import SimSiam as SimSiam
+    from twofold.recipes.views.supcon import SupCon as SupCon
+    from twofold.recipes.views.swav import SwAV as SwAV
+    from twofold.recipes.views.understanding import HardContrastive as HardContrastive
+    from twofold.version import __version__ as __version__
+
 
 _VIEWS = "twofold.recipes.views"
 _PUBLIC: dict[str, str] = {

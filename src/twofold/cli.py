@@ -42,10 +42,11 @@ class TrainCommand(click.Command):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         name = self.recipe_of(args)
+        self.params = [p for p in self.params if not getattr(p, "derived", False)]
         if name is not None:
             from twofold.apps.options import command_options
 
-            self.params = [p for p in self.params if not getattr(p, "derived", False)] + command_options(name)
+            self.params += command_options(name)
         return super().parse_args(context, args)
 
     def recipe_of(self, args: list[str]) -> str | None:

@@ -18,7 +18,7 @@ from twofold.recipes.base import Card, Recipe
 from twofold.training.options import TrainingOptions
 
 INTRODUCTION = """\
-<!-- Written by `python -m twofold.apps.catalogue > docs/recipes.md` from the recipes' own docstrings and signatures. -->
+<!-- Written by `python -m twofold.apps.catalogue > docs/recipes.md` from the recipes' docstrings and signatures. -->
 
 # Recipes
 
@@ -27,7 +27,13 @@ ones with dashes: `temperature=0.2` is `--temperature 0.2`, `view_count=4` is `-
 
 
 def cards(modality: str | None = None) -> list[Card]:
-    """The cards of all recipes, or of those that run on a modality, by name."""
+    """The cards of all recipes, or of those that run on a modality, by name.
+
+    Raises:
+        ConfigError: If there is no such modality.
+    """
+    if modality is not None:
+        modalities.get(modality)
     found = [catalogue.get(name).card for name in sorted(catalogue.RECIPES)]
     return [card for card in found if modality is None or {"any", modality} & set(card.modalities)]
 
@@ -68,19 +74,18 @@ def _recipe_section(recipe: type[Recipe], common: Mapping[str, Option]) -> str:
     card = recipe.card
     about = inspect.cleandoc(recipe.__doc__ or "").partition("\nArgs:\n")[0].strip()
     heading = f"## {card.name}"
-    origin = f"`twofold.{recipe.__name__}` · *{card.title}*, {card.paper} · modality: {', '.join(card.modalities)}"
-    own = {name: o for name, o in options_of(recipe).items() if name not in common or o.default != common[name].default}
+    origin = f"`twofold.{recipe.__name__}` · *{card.title}* · modality: {', '.join(card.modalities)}"
+    own = {name: option for name, option in options_of(recipe).items() if option != common.get(name)}
     return "\n\n".join([heading, origin, about.replace("``", "`"), *_wishes(recipe), _option_table(own)])
 
 
 def _wishes(recipe: type[Recipe]) -> list[str]:
-    """What the recipe wants otherwise than others do, as at most one sentence."""
-    wishes = [f"{name} {_shown(value)}" for name, value in recipe.training_defaults.items()]
+    """What the recipe needs, and what it chooses otherwise than others do."""
+    wishes = [f"`{name}` {_shown(value)}" for name, value in recipe.training_defaults.items()]
     if recipe.preferred_views != Recipe.preferred_views:
-        wishes.append(f"views `{recipe.preferred_views}`")
-    if recipe.needs_labels:
-        wishes.append("labels")
-    return [f"Unless told otherwise, it takes: {', '.join(wishes)}."] if wishes else []
+        wishes.append(f"`views` {recipe.preferred_views}")
+    sentences = ["It needs labels."] if recipe.needs_labels else []
+    return [*sentences, *([f"Where you do not choose, it takes {', '.join(wishes)}."] if wishes else [])]
 
 
 def _reading_options(modality: str) -> dict[str, Option]:
@@ -95,14 +100,12 @@ def _option_table(options: Mapping[str, Option]) -> str:
 
 def _values(option: Option) -> str:
     """The types and bounds, or the choices, of an option."""
-    if option.choices:
-        words = [f"`{choice}`" for choice in option.choices]
-    else:
-        names = {nn.Module: "module", str: "text", bool: "yes/no"}
-        words = [names.get(kind, kind.__name__) for kind in option.kinds if kind is not type(None)]
+    names = {nn.Module: "module", str: "text", bool: "yes/no"}
+    kinds = [names.get(kind, kind.__name__) for kind in option.kinds if kind is not type(None)]
+    words = [f"`{choice}`" for choice in option.choices] or [f"{kind} {option.range}".strip() for kind in kinds]
     if type(None) in option.kinds:
         words.append("none")
-    return f"{', '.join(words)} {option.range}".strip()
+    return ", ".join(words)
 
 
 def _shown(value: Any) -> str:

@@ -172,7 +172,7 @@ def _run(
     settings = replace(plan.training, seed=seed).resolved(recipe.training_defaults)
     bank, held_out, keys = _data(recipe, plan, source, test)
     dataset = recipe.modality.read(bank, **plan.reading)
-    recipe = cls(**{"views": recipe.modality.choose_views(dataset.spec, preferred="simclr")} | own)
+    recipe = cls(**{"views": recipe.modality.choose_views(dataset.spec, preferred="simclr"), **own})
     running.fit_dataset(recipe, dataset, settings, out=folder, extra={"source": [source], "reading": plan.reading})
     if not done.is_file():
         result = measuring.evaluate(recipe, bank, test=held_out, keys=keys, baselines=False)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from twofold.errors import DataError, require
 from twofold.modalities.image.data import ImageArrays
+from twofold.modalities.image.readers.arrays import checked_index
 
 SPLITS = ("train", "test", "all")
 TARGETS = ("group", "subgroup")
@@ -36,6 +37,7 @@ class EmojiDataset(ImageArrays):
     """
 
     def __init__(self, images: Tensor, columns: dict[str, list[Any]], *, target: str, class_names: list[str]) -> None:
+        self.columns, self.target = columns, target
         position = {name: label for label, name in enumerate(class_names)}
         super().__init__(
             images,
@@ -57,6 +59,12 @@ class EmojiDataset(ImageArrays):
         self.split: list[str] = columns["split"]
         self.names: dict[str, list[str]] = {"en": self.name}
         self.names |= {language: columns[f"name_{language}"] for language in LANGUAGES if language != "en"}
+
+    def subset(self, index: Tensor) -> EmojiDataset:
+        """The drawings of `index` (int64, (b,)), in that order, with their columns."""
+        chosen = checked_index(index, len(self)).tolist()
+        columns = {name: [values[i] for i in chosen] for name, values in self.columns.items()}
+        return EmojiDataset(self.images[index], columns, target=self.target, class_names=self.class_names or [])
 
 
 def emoji(split: str = "train", *, size: int = 32, target: str = "group") -> EmojiDataset:

@@ -48,7 +48,8 @@ class Recipe(nn.Module):
         encoder: Name of an encoder of the modality, or a module with rows ``(n, dim)`` as output; none takes the
             modality's own choice.
         modality: Kind of data: see ``twofold.modalities.MODALITIES``.
-        views: Name of a preset of views; none takes what suits the recipe and the data.
+        views: Name of a preset of views, or a callable ``(inputs, *, generator, **extra) -> list of views``; none takes
+            what suits the recipe and the data.
         view_count: Views of each sample in a step.
     """
 
@@ -78,7 +79,7 @@ class Recipe(nn.Module):
         *,
         encoder: str | nn.Module | None = None,
         modality: str = "image",
-        views: str | None = None,
+        views: str | Callable[..., Any] | None = None,
         view_count: ViewCount = 2,
     ) -> None:
         super().__init__()
@@ -141,9 +142,10 @@ class Recipe(nn.Module):
     @final
     def make_views(self) -> Views:
         """The views this recipe trains on; see ``views`` and ``view_count``."""
-        return self.modality.make_views(
-            self.options["views"], self.built_spec, preferred=self.preferred_views, count=self.view_count
-        )
+        chosen = self.options["views"]
+        if callable(chosen):
+            return chosen
+        return self.modality.make_views(chosen, self.built_spec, preferred=self.preferred_views, count=self.view_count)
 
     @property
     def built_spec(self) -> dict[str, Any]:

@@ -32,13 +32,21 @@ RECIPES: dict[str, str] = {
 
 
 def get(name: str) -> type[Recipe]:
-    """A recipe's class by name.
+    """A recipe's class by name; one of your own by ``module:class``, which is imported.
 
     Raises:
         ConfigError: If there is none of that name.
     """
-    if name not in RECIPES:
+    if name not in RECIPES and ":" not in name:
         raise ConfigError(f"There is no recipe {name!r}{did_you_mean(name, RECIPES)}")
-    module, _, cls = RECIPES[name].partition(":")
-    recipe: type[Recipe] = getattr(importlib.import_module(module), cls)
+    module, _, attribute = RECIPES.get(name, name).partition(":")
+    try:
+        recipe: type[Recipe] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"There is no recipe {name!r}: {error}.") from error
     return recipe
+
+
+def holds(recipe: type[Recipe]) -> bool:
+    """Whether the catalogue's recipe of that name is this very class."""
+    return RECIPES.get(recipe.card.name) == f"{recipe.__module__}:{recipe.__qualname__}"

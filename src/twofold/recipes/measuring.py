@@ -92,7 +92,7 @@ def evaluate(
         rows = [_again(untrained, part, device) for part in _distinct(task)]
         encoders["untrained"] = encoded("same encoder, untrained", _spread_out(rows, task))
         rows = [raw_features(part, recipe) for part in _distinct(task)]
-        encoders["raw"] = encoded("raw inputs", _spread_out(rows, task))
+        encoders["raw"] = encoded(f"raw {recipe.modality.item}s, standardized", _spread_out(rows, task))
     chosen = {} if metrics is None else {"metrics": metrics}
     return evaluate_encoders(encoders, seed=seed, protocol={"split": words}, **chosen)
 

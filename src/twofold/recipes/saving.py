@@ -22,11 +22,13 @@ FORMAT = 1
 def configuration(recipe: Recipe) -> dict[str, Any]:
     """What is needed to build the recipe again, as plain values."""
     options = dict(recipe.options)
-    if isinstance(options["encoder"], nn.Module):
-        options["encoder"] = None
+    for name in ("encoder", "views"):
+        if options[name] is not None and not isinstance(options[name], str):
+            options[name] = None
     return {
         "format": FORMAT,
         "recipe": recipe.card.name,
+        "own_recipe": None if catalogue.holds(type(recipe)) else type(recipe).__qualname__,
         "options": options,
         "own_encoder": isinstance(recipe.options["encoder"], nn.Module),
         "spec": recipe.built_spec,
@@ -69,39 +71,45 @@ def save(recipe: Recipe, folder: Path, *, extra: Mapping[str, Any] | None = None
     return folder
 
 
-def load(folder: str | Path, *, encoder: nn.Module | None = None) -> Recipe:
+def load(folder: str | Path, *, recipe: type[Recipe] | None = None, encoder: nn.Module | None = None) -> Recipe:
     """A recipe from a saved folder, ready to embed; in evaluation mode, on the CPU.
 
     Args:
         folder: What :func:`save` or a training run wrote.
+        recipe: The recipe's class, when it is one of your own that the catalogue does not hold.
         encoder: The encoder's module, when the saved recipe was made with a module of your own.
 
     Raises:
         DataError: If the folder or a file of it is missing or damaged.
-        RunError: If the saved recipe needs ``encoder``.
+        RunError: If the saved recipe needs ``recipe`` or ``encoder``.
     """
     import safetensors.torch
     from safetensors import SafetensorError
 
     folder = Path(folder)
     config = saved_configuration(folder)
+    if config["own_recipe"] and recipe is None:
+        raise RunError(
+            f"{folder} was made with a recipe of your own: pass its class, "
+            f"load({str(folder)!r}, recipe={config['own_recipe']})."
+        )
     if config["own_encoder"] and encoder is None:
         raise RunError(
             f"{folder} was made with an encoder of your own: pass its module, load({str(folder)!r}, encoder=...)."
         )
     options = config["options"] | ({"encoder": encoder} if encoder is not None else {})
-    recipe = catalogue.get(config["recipe"])(**options)
-    recipe.build(config["spec"], rebuild=config["rebuild"])
+    made = (recipe or catalogue.get(config["recipe"]))(**options)
+    made.build(config["spec"], rebuild=config["rebuild"])
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise DataError(
             f"{folder} has no model.safetensors: its training has not finished. Resume it with its command."
         )
     try:
-        recipe.load_state_dict(safetensors.torch.load_file(weights))
+        made.load_state_dict(safetensors.torch.load_file(weights))
     except (SafetensorError, RuntimeError) as error:
         raise DataError(f"{weights} does not hold this recipe's weights: {error}") from error
-    return recipe.eval()
+    return made.eval()
 
 
 def saved_configuration(folder: Path) -> dict[str, Any]:

@@ -23,11 +23,12 @@ class TrainingOptions:
         micro_batch: Samples that go through the networks at once; the gradient stays that of the whole batch, batch
             norm sees the micro-batch. None takes the whole batch.
         precision: Number format of the networks; auto takes bf16 where the hardware computes in it.
-        device: Where to train, such as cpu, cuda or mps; auto takes an accelerator if there is one.
+        device: Where to train, such as cpu, cuda or mps; auto takes CUDA if there is one.
         workers: Threads that read ahead; does not change the result.
         seed: Of initialization, order, views and everything else that is drawn.
         checkpoint_minutes: Minutes between checkpoints; one is also written at the end and on interruption.
         checkpoint_steps: Steps between checkpoints, instead of minutes.
+        tensorboard: Write TensorBoard event files into the run folder too.
         health_steps: Steps between looks at the health of the representation; none takes 40 looks a run.
     """
 
@@ -46,8 +47,15 @@ class TrainingOptions:
     checkpoint_minutes: Positive = 2.0
     checkpoint_steps: PositiveInt | None = None
     health_steps: PositiveInt | None = None
+    tensorboard: bool = False
 
-    FREE_ON_RESUME: ClassVar[tuple[str, ...]] = ("device", "workers", "checkpoint_minutes", "checkpoint_steps")
+    FREE_ON_RESUME: ClassVar[tuple[str, ...]] = (
+        "device",
+        "workers",
+        "checkpoint_minutes",
+        "checkpoint_steps",
+        "tensorboard",
+    )
     """What may differ when a run is resumed, since it does not change the result."""
 
     @classmethod

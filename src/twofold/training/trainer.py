@@ -15,13 +15,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from twofold.contrast.gather import gather
 from twofold.contrast.objectives.geometry import alignment, effective_rank, standard_deviation, uniformity
 from twofold.dataset import Dataset, Views, to_device
 from twofold.errors import ConfigError, RunError
 from twofold.training import checkpoint, gradient_cache
 from twofold.training.distributed import Process, average_gradients, smallest, synchronize_batch_norm
 from twofold.training.loader import Loader
-from twofold.training.metrics_log import MetricsLog
+from twofold.training.metrics_log import MetricsLog, RecordLog, TensorBoardLog
 from twofold.training.optimizers import make_optimizer, parameter_groups
 from twofold.training.options import TrainingOptions
 from twofold.training.precision import autocast, channels_last, resolve_precision
@@ -117,7 +118,11 @@ class Trainer:
         self.optimizer = make_optimizer(options.optimizer or "adamw", groups, lr=options.lr or 1e-3)
         self.dtype = resolve_precision(options.precision, process.device)
         self.chance = recipe.chance_level(self.loader.batch_size)
-        self.log = MetricsLog(folder / "metrics.jsonl") if folder and process.is_main else None
+        self.logs: list[RecordLog] = []
+        if folder and process.is_main:
+            self.logs.append(MetricsLog(folder / "metrics.jsonl"))
+            if options.tensorboard:
+                self.logs.append(TensorBoardLog(folder / "tensorboard"))
         self.warnings: list[str] = []
         self.first_step = self.steps_done = 0
         self.last: dict[str, float] = {}
@@ -134,8 +139,8 @@ class Trainer:
         with ExitStack() as closing:
             stop = closing.enter_context(_stop_requests())
             closing.enter_context(self.progress)
-            if self.log:
-                closing.callback(self.log.close)
+            for log in self.logs:
+                closing.callback(log.close)
             self._resume()
             self.recipe.train()
             for step, batch in self.loader.batches(self.steps_done, self.total_steps):
@@ -220,7 +225,7 @@ class Trainer:
                 lambda rows: self.recipe.losses(rows, batch),
                 seed=lambda chunk: seed_global("chunk", self.options.seed, step, self.process.rank, chunk),
             )
-        return detached(outputs), detached(losses)
+        return detached(outputs), average(detached(losses))
 
     def _refuse_nan(self, step: int, losses: dict[str, Tensor], norm: Tensor, batch: dict[str, Any]) -> None:
         wrong = [name for name, value in losses.items() if not math.isfinite(float(value))]
@@ -263,8 +268,8 @@ class Trainer:
     # Around the steps -------------------------------------------------------------------------------------------------
 
     def _publish(self, record: dict[str, float]) -> None:
-        if self.log:
-            self.log.write(record)
+        for log in self.logs:
+            log.write(record)
         self.progress.update(record, total_steps=self.total_steps, chance=self.chance)
         halfway = self.steps_done == max(self.warmup_steps + 1, self.total_steps // 2)
         if halfway and self.chance and record["loss"] > 0.98 * self.chance:
@@ -307,8 +312,8 @@ class Trainer:
     def _resume(self) -> None:
         found = checkpoint.latest(self.folder) if self.folder else None
         if found is None:
-            if self.log:
-                self.log.truncate_after(0)
+            for log in self.logs:
+                log.truncate_after(0)
             return
         self.recipe.load_state_dict(found.model())
         self.optimizer.load_state_dict(found.optimizer())
@@ -316,8 +321,8 @@ class Trainer:
         self.warnings = list(found.meta["warnings"])
         self.last = dict(found.meta["last"])
         self._clock -= found.meta["seconds"]
-        if self.log:
-            self.log.truncate_after(found.step)
+        for log in self.logs:
+            log.truncate_after(found.step)
         if found.step == self.total_steps:
             self.progress.note(f"Nothing to do: all {self.total_steps} steps are done.")
         else:
@@ -327,6 +332,12 @@ class Trainer:
 def detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors without their graph."""
     return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def average(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Their means over processes, each of which has those of its own anchors."""
+    rows = gather(torch.stack([value.float() for value in losses.values()])[None])
+    return dict(zip(losses, rows.mean(0), strict=True))
 
 
 def split_batch(batch: dict[str, Any], size: int) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from twofold.dataset import Dataset, Views
@@ -88,7 +89,9 @@ class ImageModality:
 
     def raw_features(self, batch: dict[str, Any], spec: dict[str, Any]) -> Tensor:
         size = min(RAW_SIZE, int(spec["size"]))
-        return self.prepare(batch, spec | {"size": size}).flatten(1)
+        images = self.prepare(batch, spec | {"size": size})
+        mean, std = (torch.tensor(spec[name]).reshape(1, -1, 1, 1) for name in ("mean", "std"))
+        return ((images - mean) / std).flatten(1)
 
     def previews(self, dataset: Dataset, index: Tensor) -> list[bytes]:
         from PIL import Image

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twofold.errors import ConfigError
-from twofold.modalities.image.backbones.convolutional import MLP, ConvNet
+from twofold.modalities.image.backbones.convolutional import MLP, ConvNet, PatchNet
 from twofold.modalities.image.backbones.pretrained import SOURCES
 from twofold.modalities.image.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from twofold.modalities.image.backbones.vit import VisionTransformer
@@ -99,6 +99,8 @@ def make_encoder(
     Names (a suffix such as -w16 or -p4 sets an option):
 
     - ``convnet`` (three convolutions, 128 features), ``convnet-w64`` (first layer 64 wide instead of 32);
+    - ``patchnet`` (strided stem, two convolutions, four pooled places, 768 features): several times faster than
+      ``convnet``; ``patchnet-w32`` (stem 32 wide instead of 48);
     - ``resnet18``, ``resnet34``, ``resnet50``, ``resnet18-w16`` (first stage 16 wide instead of 64); up to 64 px with
       the stem for small pictures;
     - ``vit-tiny`` (192 wide, 3 heads), ``vit-small`` (384 wide, 6 heads), 12 blocks; ``vit-tiny-p4-d6`` (patches of
@@ -179,6 +181,10 @@ def _convnet(spec: Mapping[str, Any], *, width: int = 32) -> nn.Module:
     return ConvNet(spec["channels"], width)
 
 
+def _patchnet(spec: Mapping[str, Any], *, width: int = 48) -> nn.Module:
+    return PatchNet(spec["channels"], width)
+
+
 def _mlp(spec: Mapping[str, Any], *, width: int = 256) -> nn.Module:
     pixels = spec["channels"] * spec["size"] ** 2
     if pixels > _MLP_PIXELS:
@@ -211,6 +217,7 @@ def _vit(dim: int, heads: int) -> Callable[..., nn.Module]:
 
 ENCODERS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     "convnet": (_convnet, "w"),
+    "patchnet": (_patchnet, "w"),
     "resnet18": (_resnet(BasicBlock, 2, 2, 2, 2), "w"),
     "resnet34": (_resnet(BasicBlock, 3, 4, 6, 3), "w"),
     "resnet50": (_resnet(Bottleneck, 3, 4, 6, 3), "w"),

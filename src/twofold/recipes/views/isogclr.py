@@ -39,6 +39,7 @@ class ISogCLR(SimCLR):
         temperature_momentum: β, the weight of the new gradient in v; 0.5 there.
         temperature_min: τ_min; 0.05 there.
         temperature_max: τ_max; 1 there.
+        view_count: Views of each sample; the method is defined for two.
     """
 
     card: ClassVar[Card] = Card(
@@ -58,9 +59,10 @@ class ISogCLR(SimCLR):
         temperature_momentum: Fraction = 0.5,
         temperature_min: Positive = 0.05,
         temperature_max: Positive = 1.0,
+        view_count: Annotated[int, Range(at_least=2, at_most=2)] = 2,
         **common: Any,
     ) -> None:
-        super().__init__(temperature=temperature, **common)
+        super().__init__(temperature=temperature, view_count=view_count, **common)
         self.momentum, self.rho = momentum, rho
         self.temperature_lr, self.temperature_momentum = temperature_lr, temperature_momentum
         self.temperature_min, self.temperature_max = temperature_min, temperature_max

@@ -13,7 +13,28 @@ from twofold.options import NonNegative, Positive, PositiveInt
 from twofold.recipes.base import Batch, Card, Outputs, Recipe, by_view
 
 
-class BarlowTwins(Recipe):
+class _TwoWideBranches(Recipe):
+    """What the two recipes share: one encoder, one wide head, all views alike.
+
+    Args:
+        projection_dim: Width of the head's output; 8192 in the papers, 2048 is usual for CIFAR.
+        hidden_dim: Width of the head's hidden layers.
+    """
+
+    preferred_views: ClassVar[str] = "byol"
+
+    def __init__(self, *, projection_dim: PositiveInt = 2048, hidden_dim: PositiveInt = 2048, **common: Any) -> None:
+        super().__init__(**common)
+        self.projection_dim, self.hidden_dim = projection_dim, hidden_dim
+
+    def build_heads(self, dim: int, spec: Mapping[str, Any]) -> None:
+        self.projector = barlow_head(dim, self.hidden_dim, self.projection_dim)
+
+    def represent(self, batch: Batch) -> Outputs:
+        return {"z": by_view(lambda view: self.projector(self.encoder(view)), batch["views"])}
+
+
+class BarlowTwins(_TwoWideBranches):
     """Barlow Twins: make the cross-correlation of two views the identity (Zbontar et al., ICML 2021).
 
     With each dimension standardized over the batch and C = Z1ᵀ Z2 / N, eq. 1:
@@ -26,8 +47,6 @@ class BarlowTwins(Recipe):
     Args:
         off_diagonal: λ; 0.0051 in the paper.
         loss_scale: Multiplies the whole loss; 0.1 in common CIFAR settings, 0.024 in the authors' code.
-        projection_dim: Width of the output; 8192 in the paper, 2048 is usual for CIFAR.
-        hidden_dim: Width of the projector's hidden layers.
     """
 
     card: ClassVar[Card] = Card(
@@ -36,32 +55,16 @@ class BarlowTwins(Recipe):
         paper="Zbontar et al., ICML 2021",
         new="the cross-correlation of the two views' dimensions is driven to the identity",
     )
-    preferred_views: ClassVar[str] = "byol"
 
-    def __init__(
-        self,
-        *,
-        off_diagonal: NonNegative = 0.0051,
-        loss_scale: Positive = 0.1,
-        projection_dim: PositiveInt = 2048,
-        hidden_dim: PositiveInt = 2048,
-        **common: Any,
-    ) -> None:
+    def __init__(self, *, off_diagonal: NonNegative = 0.0051, loss_scale: Positive = 0.1, **common: Any) -> None:
         super().__init__(**common)
         self.off_diagonal, self.loss_scale = off_diagonal, loss_scale
-        self.projection_dim, self.hidden_dim = projection_dim, hidden_dim
-
-    def build_heads(self, dim: int, spec: Mapping[str, Any]) -> None:
-        self.projector = barlow_head(dim, self.hidden_dim, self.projection_dim)
-
-    def represent(self, batch: Batch) -> Outputs:
-        return {"z": by_view(lambda view: self.projector(self.encoder(view)), batch["views"])}
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor | dict[str, Tensor]:
         return self.loss_scale * barlow_twins(outputs["z"], off_diagonal=self.off_diagonal)
 
 
-class VICReg(BarlowTwins):
+class VICReg(_TwoWideBranches):
     """VICReg: keep views alike, every dimension varied, all dimensions uncorrelated (Bardes et al., ICLR 2022).
 
         L = λ MSE(z1, z2) + μ ½ Σ_v mean_d relu(1 − std_d(z_v)) + ν Σ_v Σ_{i ≠ j} Cov(z_v)_ij² / D       (eqs. 1-6)
@@ -73,8 +76,6 @@ class VICReg(BarlowTwins):
         invariance: λ; the paper's 25.
         variance: μ; the paper's 25. Without it everything collapses.
         covariance: ν; the paper's 1. Without it the rank falls.
-        projection_dim: Width of the expander; 8192 in the paper, 2048 is usual for CIFAR.
-        hidden_dim: Width of the expander's hidden layers.
     """
 
     card: ClassVar[Card] = Card(
@@ -90,11 +91,9 @@ class VICReg(BarlowTwins):
         invariance: NonNegative = 25.0,
         variance: NonNegative = 25.0,
         covariance: NonNegative = 1.0,
-        projection_dim: PositiveInt = 2048,
-        hidden_dim: PositiveInt = 2048,
         **common: Any,
     ) -> None:
-        super().__init__(projection_dim=projection_dim, hidden_dim=hidden_dim, **common)
+        super().__init__(**common)
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor | dict[str, Tensor]:

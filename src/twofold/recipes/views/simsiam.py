@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import permutations
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from twofold.contrast.objectives import negative_cosine
 from twofold.nn.heads import simsiam_predictor, simsiam_projector
@@ -59,5 +62,11 @@ class SimSiam(Recipe):
         return {"prediction": by_view(self.predictor, list(z)), "z": z}
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor | dict[str, Tensor]:
-        target = outputs["z"].detach() if self.stop_gradient else outputs["z"]
-        return negative_cosine(outputs["prediction"], target)
+        distance = negative_cosine if self.stop_gradient else negative_cosine_both_ways
+        p, z = outputs["prediction"], outputs["z"]
+        return torch.stack([distance(p[a], z[b]) for a, b in permutations(range(len(z)), 2)]).mean()
+
+
+def negative_cosine_both_ways(predictions: Tensor, targets: Tensor) -> Tensor:
+    """D without the stop-gradient, for the ablation; mean over rows."""
+    return -F.cosine_similarity(predictions.float(), targets.float(), dim=-1).mean()

@@ -1,0 +1,94 @@
+"""Recipes side by side."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from twofold.apps import compare as app
+from twofold.errors import ConfigError
+
+QUICK = ["--epochs", "1", "--encoder=convnet-w16", "--batch-size", "50", "--precision", "float32"]
+
+
+@pytest.fixture
+def arrays(digits_set, tmp_path):
+    path = tmp_path / "digits.npz"
+    np.savez(path, images=digits_set.images[:, 0].numpy(), labels=digits_set.labels.numpy())
+    return str(path)
+
+
+def test_names_and_options_may_stand_in_any_order():
+    words = ["--epochs", "3", "simclr", "--dcl.temperature=0.2", "dcl", "--lr", "0.1"]
+    names, extra = app.names_and_options(words)
+    assert names == ["simclr", "dcl"]
+    plan = app.plan_of(names, extra)
+    assert (plan.training.epochs, plan.training.lr) == (3, 0.1)
+    assert plan.recipes == {"simclr": {}, "dcl": {"temperature": 0.2}}
+
+
+def test_who_an_option_belongs_to():
+    plan = app.plan_of(["simclr", "moco-v2"], ["--encoder", "mlp", "--size", "8", "--moco-v2.queue-size", "9"])
+    assert plan.reading == {"size": 8}
+    assert plan.recipes == {"simclr": {"encoder": "mlp"}, "moco-v2": {"encoder": "mlp", "queue_size": 9}}
+
+
+def test_all_wrong_options_at_once():
+    words = ["--epohcs", "3", "--dcl.momentum", "0.5", "--lr", "-1", "--seed", "4", "--queue-size", "5", "--last"]
+    with pytest.raises(ConfigError) as caught:
+        app.plan_of(["simclr", "dcl"], words)
+    text = str(caught.value)
+    assert len(caught.value.problems) == 6
+    assert "all of these recipes together has no option 'epohcs'" in text
+    assert "dcl has no option 'momentum'" in text
+    assert "lr must be above 0" in text
+    assert "--seeds N" in text
+    assert "'--last' is no option with a value" in text
+
+
+def test_nothing_to_compare(arrays, tmp_path):
+    with pytest.raises(ConfigError, match="at least one recipe and one seed"):
+        app.compare([], source=arrays, out=tmp_path / "out")
+    with pytest.raises(ConfigError, match="at least one recipe and one seed"):
+        app.compare(["simclr"], source=arrays, seeds=0, out=tmp_path / "out")
+    with pytest.raises(ConfigError, match="There is no recipe 'simclrr'"):
+        app.compare(["simclrr"], source=arrays, out=tmp_path / "out")
+
+
+def test_two_recipes_two_seeds(arrays, tmp_path):
+    out = tmp_path / "out"
+    text, page = app.compare(
+        ["simclr", "byol"], source=arrays, seeds=2, out=out, extra=[*QUICK, "--byol.hidden-dim=32"]
+    )
+    assert page.is_file()
+    assert [line.split()[0] for line in text.splitlines()[1:3]] == ["simclr", "byol"]
+    result = json.loads((out / "comparison.json").read_text())
+    assert set(result["values"]["knn"]) == {"simclr", "byol"}
+    assert set(result["values"]["knn"]["byol"]) == {"0", "1"}
+    values = {name: list(seeds.values()) for name, seeds in result["values"]["knn"].items()}
+    gap = result["differences"]["knn"]["byol"]
+    assert gap["mean"] == pytest.approx(np.mean(values["byol"]) - np.mean(values["simclr"]))
+    configs = {
+        (name, seed): json.loads((out / name / f"seed-{seed}" / "config.json").read_text())
+        for name in ("simclr", "byol")
+        for seed in (0, 1)
+    }
+    assert {config["options"]["views"] for config in configs.values()} == {"digits"}, "the same views for all"
+    assert {key: config["training"]["seed"] for key, config in configs.items()} == {key: key[1] for key in configs}
+    assert len({config["samples"] for config in configs.values()}) == 1
+    assert configs["simclr", 0]["samples"] < 150, "what is held out is not trained on"
+
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("model.safetensors")}
+    again, _ = app.compare(["simclr", "byol"], source=arrays, seeds=2, out=out, extra=[*QUICK, "--byol.hidden-dim=32"])
+    assert again == text
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("model.safetensors")} == before, "nothing is trained twice"
+
+
+def test_one_seed_has_no_spread(arrays, tmp_path):
+    text, page = app.compare(["simclr", "dcl"], source=arrays, seeds=1, out=tmp_path / "out", extra=QUICK)
+    assert "±" not in text.splitlines()[1]
+    result = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert result["differences"]["knn"]["dcl"]["mean"] is not None
+    assert page.is_file()

@@ -1,0 +1,102 @@
+"""What tests of several rooms share: small data, small recipes, quick runs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import twofold
+from twofold.recipes import catalogue, running
+from twofold.training import metrics_log
+from twofold.training.options import TrainingOptions
+
+SMALL_HEADS = {
+    "moco-v2": {"queue_size": 64, "hidden_dim": 32, "projection_dim": 16},
+    "moco-v3": {"hidden_dim": 32, "projection_dim": 16},
+    "byol": {"hidden_dim": 32, "projection_dim": 16},
+    "simsiam": {"projection_dim": 64, "hidden_dim": 16},
+    "barlow": {"projection_dim": 64, "hidden_dim": 64},
+    "vicreg": {"projection_dim": 64, "hidden_dim": 64},
+    "nnclr": {"queue_size": 64, "hidden_dim": 32, "projection_dim": 16},
+    "dino": {"prototypes": 32, "hidden_dim": 32, "bottleneck_dim": 16, "view_count": 3},
+    "swav": {"prototypes": 16, "hidden_dim": 32, "projection_dim": 16, "view_count": 3},
+    "mochi": {"queue_size": 64, "hidden_dim": 32, "projection_dim": 16, "mixed": 8, "with_query": 4},
+    "mv-dhel": {"view_count": 3},
+    "mv-infonce": {"view_count": 3},
+    "cacr": {"view_count": 3},
+}
+
+
+@pytest.fixture(scope="session")
+def digits_set():
+    """192 of the built-in digits, 8 x 8 and grey."""
+    return twofold.data.digits("train").subset(torch.arange(192))
+
+
+@pytest.fixture(scope="session")
+def digits_held_out():
+    return twofold.data.digits("test").subset(torch.arange(120))
+
+
+@pytest.fixture
+def make_recipe():
+    """``make_recipe(name, **options)``: a recipe with a small encoder and small heads."""
+
+    def make(name, **options):
+        return catalogue.get(name)(**({"encoder": "convnet-w16"} | SMALL_HEADS.get(name, {}) | options))
+
+    return make
+
+
+@pytest.fixture
+def quick_fit(make_recipe):
+    """``quick_fit(recipe or name, dataset, out=None, **training)`` -> (recipe, result)."""
+
+    def fit(recipe, dataset, out=None, progress=None, **training):
+        recipe = make_recipe(recipe) if isinstance(recipe, str) else recipe
+        chosen = {"epochs": 1, "batch_size": 48, "precision": "float32", "workers": 0, "seed": 3} | training
+        settings = TrainingOptions.checked(**chosen).resolved(recipe.training_defaults)
+        return recipe, running.fit_dataset(recipe, dataset, settings, out=out, progress=progress)
+
+    return fit
+
+
+@pytest.fixture
+def a_batch():
+    """``a_batch(views=2, count=8)``: a batch such as the trainer gives, for the recipes' own arithmetic."""
+
+    def batch(views=2, count=8, *, seed=0, progress=0.5, index=None, **more):
+        draw = torch.Generator().manual_seed(seed)
+        return {
+            "views": [torch.rand(count, 1, 8, 8, generator=draw) for _ in range(views)],
+            "index": torch.arange(count) if index is None else index,
+            "progress": progress,
+            "generator": draw,
+        } | more
+
+    return batch
+
+
+@pytest.fixture
+def built(make_recipe):
+    """``built(name, seed=0, **options)``: a small recipe with networks for 64 grey pictures of 8 x 8."""
+    spec = {"modality": "image", "channels": 1, "size": 8, "mean": [0.5], "std": [0.3], "samples": 64}
+
+    def build(name, seed=0, **options):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return make_recipe(name, **options).build(spec)
+
+    return build
+
+
+@pytest.fixture
+def losses_of(quick_fit, digits_set, tmp_path):
+    """``losses_of(recipe)``: the losses of a run of eight steps, from a seed that is the same for all."""
+
+    def losses(recipe, **training):
+        folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
+        quick_fit(recipe, digits_set, out=folder, **({"epochs": 2} | training))
+        return [record["loss"] for record in metrics_log.read(folder / "metrics.jsonl")]
+
+    return losses

@@ -1,0 +1,97 @@
+"""Saved recipes: two files, no code, and errors that say what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import twofold
+from twofold.errors import DataError, RunError
+from twofold.recipes import catalogue, saving
+
+
+@pytest.fixture
+def saved(make_recipe, digits_set, tmp_path):
+    return make_recipe("nnclr", temperature=0.3).build(digits_set.spec).save(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.RECIPES))
+def test_everything_comes_back(name, make_recipe, digits_set, tmp_path):
+    recipe = make_recipe(name).build(digits_set.spec)
+    folder = recipe.save(tmp_path / "model")
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    again = twofold.load(folder)
+    assert type(again) is type(recipe)
+    assert again.options == recipe.options
+    assert again.built_spec == recipe.built_spec
+    assert not again.training
+    first, second = recipe.state_dict(), again.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_saving_does_not_change_the_recipe(make_recipe, digits_set, tmp_path):
+    recipe = make_recipe("byol").build(digits_set.spec).train()
+    recipe.save(tmp_path / "model")
+    recipe.save(tmp_path / "model")
+    assert recipe.training
+    assert all(p.requires_grad for p in recipe.encoder.parameters())
+
+
+def test_the_configuration_is_plain_and_tells_the_versions(saved):
+    config = json.loads((saved / "config.json").read_text())
+    assert config["recipe"] == "nnclr"
+    assert config["options"]["temperature"] == 0.3
+    assert config["versions"]["torch"] == torch.__version__
+    assert config["versions"]["twofold"] == twofold.__version__
+
+
+def test_not_built_is_not_saved(tmp_path):
+    with pytest.raises(RunError, match="SimCLR has no networks yet"):
+        twofold.SimCLR().save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_folders_that_hold_no_recipe(tmp_path):
+    with pytest.raises(DataError, match=r"is no run folder: it has no config\.json"):
+        twofold.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"architectures": ["Bert"]}')
+    with pytest.raises(DataError, match="another program's"):
+        twofold.load(tmp_path)
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(DataError, match="another program's"):
+        twofold.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"format": ')
+    with pytest.raises(DataError, match=r"config\.json, line 1"):
+        twofold.load(tmp_path)
+
+
+def test_another_format(saved):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | {"format": 99}))
+    with pytest.raises(DataError, match=f"has format 99; this version reads format {saving.FORMAT}"):
+        twofold.load(saved)
+
+
+def test_damaged_or_missing_weights(saved):
+    weights = saved / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"model\.safetensors does not hold this recipe's weights"):
+        twofold.load(saved)
+    weights.unlink()
+    with pytest.raises(DataError, match=r"training has not finished\. Resume it with its command"):
+        twofold.load(saved)
+
+
+def test_a_pickle_is_never_opened(saved, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"x": Trap()}, saved / "model.safetensors")
+    with pytest.raises(DataError, match="does not hold this recipe's weights"):
+        twofold.load(saved)
+    assert not (tmp_path / "sprung").exists()
