@@ -91,7 +91,9 @@ def train(
 @click.option("--test", type=click.Path(), help="Held-out data; without it, part of SOURCE is held out.")
 @click.option("--test-fraction", default=0.3, show_default=True, help="Share of SOURCE that is held out.")
 @click.option("--seed", default=0, show_default=True, help="Of the split, the probes and the bootstrap.")
+@click.option("--column", help="Of a table, the column of samples.")
 @click.option("--label-column", help="Of a table, the column of classes.")
+@click.option("--split", help="Which part of data that comes in parts, such as train or test.")
 @click.option("--device", default="cpu", show_default=True, help="Where to embed, such as cpu or cuda.")
 def evaluate(run: Path, source: tuple[str, ...], **options: Any) -> None:
     """Measure the encoder of RUN on labelled data, beside the untrained encoder and the raw inputs."""

@@ -136,9 +136,20 @@ def evaluate(
         result = measuring.evaluate(recipe, bank, test=held_out, keys=keys, **options)
     else:
         held_out = sources.resolve([test], part="test", size=size) if test else None
-        result = measuring.evaluate(recipe, sources.resolve(source, size=size), test=held_out, **options)
+        known = "" if test else _already_seen(run, source, recipe)
+        data = sources.resolve(source, size=size)
+        result = measuring.evaluate(recipe, data, test=held_out, remark=known, **options)
     write_json(run / "evaluation.json", result.to_json())
     return result
+
+
+def _already_seen(run: Path, source: Sequence[str], recipe: Recipe) -> str:
+    """What must be said if the samples to be scored were among those trained on; empty if they were not."""
+    if (UNTRAINED_HERE | saving.saved_configuration(run))["source"] != list(source):
+        return ""
+    if recipe.needs_labels:
+        return "the encoder learned from the labels of all these samples, so the scores say nothing about new ones"
+    return "the encoder saw all these samples in training, without their labels"
 
 
 def report(run: Path, *, recipe: Recipe | None = None) -> Path:

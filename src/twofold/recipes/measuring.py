@@ -42,6 +42,7 @@ def evaluate(
     device: str = "cpu",
     baselines: bool = True,
     keys: str | None = None,
+    remark: str = "",
     **reading: Any,
 ) -> Evaluation:
     """Measure a trained recipe beside the same encoder untrained and the raw inputs, by the standard protocols.
@@ -57,6 +58,7 @@ def evaluate(
         baselines: Measure the untrained encoder and the raw inputs too.
         keys: Name of an attribute of the data (one value a sample), such as the built-in emoji's ``code``: samples
             with the same key should retrieve each other.
+        remark: What else a reader of the numbers must know; stands in the protocol.
         **reading: Options with which the modality reads ``source`` and ``test``.
 
     Returns:
@@ -93,8 +95,9 @@ def evaluate(
         encoders["untrained"] = encoded("same encoder, untrained", _spread_out(rows, task))
         rows = [raw_features(part, recipe) for part in _distinct(task)]
         encoders["raw"] = encoded(f"raw {recipe.modality.item}s, standardized", _spread_out(rows, task))
+    protocol = {"split": words} | ({"remark": remark} if remark else {})
     chosen = {} if metrics is None else {"metrics": metrics}
-    return evaluate_encoders(encoders, seed=seed, protocol={"split": words}, **chosen)
+    return evaluate_encoders(encoders, seed=seed, protocol=protocol, **chosen)
 
 
 def train_and_test(recipe: Recipe, source: Any, test: Any, reading: dict[str, Any]) -> tuple[Dataset, Dataset]:

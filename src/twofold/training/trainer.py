@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -27,10 +25,13 @@ from twofold.training.optimizers import make_optimizer, parameter_groups
 from twofold.training.options import TrainingOptions
 from twofold.training.precision import autocast, channels_last, resolve_precision
 from twofold.training.progress import NullProgress, Progress
-from twofold.training.randomness import generator, seed_global
+from twofold.training.randomness import forked_rng, generator, seed_global
 from twofold.training.schedule import learning_rate, set_learning_rate
+from twofold.training.signals import stop_requests
 
 HEALTH_ROWS = 256
+LEAST_STEPS = 20
+"""Before so many steps nothing is said about a loss at chance."""
 COLLAPSE_STD = 0.1
 """Below this share of the spread of a uniform distribution on the sphere, embeddings are called collapsed."""
 
@@ -137,8 +138,9 @@ class Trainer:
         """
         self._clock = saved = time.monotonic()
         with ExitStack() as closing:
-            stop = closing.enter_context(_stop_requests())
+            stop = closing.enter_context(stop_requests())
             closing.enter_context(self.progress)
+            closing.enter_context(forked_rng())  # each step seeds torch's global state: it is put back afterwards
             for log in self.logs:
                 closing.callback(log.close)
             self._resume()
@@ -271,7 +273,7 @@ class Trainer:
         for log in self.logs:
             log.write(record)
         self.progress.update(record, total_steps=self.total_steps, chance=self.chance)
-        halfway = self.steps_done == max(self.warmup_steps + 1, self.total_steps // 2)
+        halfway = self.steps_done == max(self.warmup_steps + 1, self.total_steps // 2, LEAST_STEPS)
         if halfway and self.chance and record["loss"] > 0.98 * self.chance:
             self._warn(
                 f"Half-way, the loss {record['loss']:.3f} still sits at chance ({self.chance:.3f}): nothing has been "
@@ -369,30 +371,3 @@ def finite_rows(views: list[Any], count: int) -> list[bool]:
 def shortened(names: list[str], shown: int = 4) -> str:
     """The first few names, and whether there are more."""
     return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
-
-
-class _Stop:
-    requested = False
-
-
-@contextmanager
-def _stop_requests() -> Iterator[_Stop]:
-    """SIGINT and SIGTERM ask for a stop after the current step; a second SIGINT stops at once."""
-    stop = _Stop()
-
-    def handler(number: int, frame: Any) -> None:
-        if stop.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.requested = True
-
-    previous: dict[int, Any] = {}
-    try:
-        for wanted in (signal.SIGINT, signal.SIGTERM):
-            previous[wanted] = signal.signal(wanted, handler)
-    except ValueError:  # not in the main thread: whoever runs us there handles signals
-        previous.clear()
-    try:
-        yield stop
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
