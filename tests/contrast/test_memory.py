@@ -172,3 +172,15 @@ def test_state_names_bad_input():
             PerSampleState(5, **{taken: 0.0})
     with pytest.raises(ValueError, match="at least one sample and one field"):
         PerSampleState(5)
+
+
+def test_the_shares_of_a_queue_are_equal_disjoint_parts(monkeypatch):
+    queue = Queue(7, 4)
+    assert torch.equal(queue.share(), queue.rows)
+    parts = []
+    for place in range(3):
+        monkeypatch.setattr("twofold.contrast.memory.world_size", lambda: 3)
+        monkeypatch.setattr("twofold.contrast.memory.rank", lambda place=place: place)
+        parts.append(queue.share())
+    assert [len(part) for part in parts] == [2, 2, 2]
+    assert {tuple(row.tolist()) for part in parts for row in part} == {tuple(row.tolist()) for row in queue.rows[:6]}

@@ -20,7 +20,7 @@ import pytest
 
 from twofold import cli
 from twofold.apps import catalogue
-from twofold.apps.compare import plan_of
+from twofold.apps.compare import names_and_options, plan_of
 from twofold.options import options_of
 from twofold.recipes.catalogue import RECIPES, get
 
@@ -175,8 +175,7 @@ def understand(words: list[str]) -> None:
     name, *rest = words
     context = cli.main.commands[name].make_context(name, rest)
     if name == "compare":
-        names = [word for word in context.params["recipes"] if not word.startswith("-")]
-        plan_of(names, [*context.params["recipes"][len(names) :], *context.args])
+        plan_of(*names_and_options([*context.params["recipes"], *context.args]))
 
 
 def test_the_page_of_recipes_is_up_to_date():

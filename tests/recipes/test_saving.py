@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import twofold
-from twofold.errors import DataError, RunError
+from twofold.errors import ConfigError, DataError, RunError
 from twofold.recipes import catalogue, saving
 
 
@@ -95,3 +95,39 @@ def test_a_pickle_is_never_opened(saved, tmp_path):
     with pytest.raises(DataError, match="does not hold this recipe's weights"):
         twofold.load(saved)
     assert not (tmp_path / "sprung").exists()
+
+
+class Unregistered(twofold.SimCLR):
+    """A recipe that the catalogue does not hold, though it has SimCLR's card."""
+
+
+def test_a_recipe_of_ones_own_is_never_loaded_as_another(digits_set, tmp_path):
+    model = Unregistered(encoder="convnet-w16").build(digits_set.spec)
+    folder = model.save(tmp_path / "own")
+    with pytest.raises(RunError, match="recipe=Unregistered"):
+        twofold.load(folder)
+    again = twofold.load(folder, recipe=Unregistered)
+    assert type(again) is Unregistered
+    assert torch.equal(again.embed(digits_set), model.embed(digits_set))
+
+
+def test_a_recipe_by_module_and_class():
+    assert catalogue.get("twofold.recipes.views.dcl:DCL") is twofold.DCL
+    with pytest.raises(ConfigError, match="no recipe 'nowhere:Nothing'"):
+        catalogue.get("nowhere:Nothing")
+
+
+def test_views_of_ones_own_train_and_are_not_saved(digits_set, tmp_path):
+    seen = []
+
+    def noisy(inputs, *, generator, **extra):
+        seen.append(len(inputs))
+        plain = inputs.float() / 255
+        return [plain, (plain + 0.1 * torch.rand(plain.shape, generator=generator)).clamp(0, 1)]
+
+    model = twofold.SimCLR(encoder="convnet-w16", views=noisy)
+    model.fit(digits_set, out=tmp_path / "run", epochs=1, batch_size=64, precision="float32", workers=0)
+    assert seen == [64, 64, 64]
+    again = twofold.load(tmp_path / "run")
+    assert again.options["views"] is None
+    assert torch.equal(again.embed(digits_set), model.embed(digits_set))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twofold.contrast.checks import check_rows, raise_precision
-from twofold.contrast.gather import gather
+from twofold.contrast.gather import gather, rank, world_size
 
 
 class Queue(nn.Module):
@@ -47,6 +47,14 @@ class Queue(nn.Module):
     def filled(self) -> int:
         """How many rows are real ones; the others are still random. They are the first ``filled`` of ``rows``."""
         return min(int(self.pushed), len(self.rows))
+
+    def share(self) -> Tensor:
+        """This process's part of the rows, of equal size on all; all of them in one process.
+
+        For use with what gathers over processes itself, such as :func:`twofold.contrast.prototypes.sinkhorn`.
+        """
+        even = len(self.rows) // world_size() * world_size()
+        return self.rows[:even][rank() :: world_size()]
 
     @torch.no_grad()
     def push(self, rows: Tensor, index: Tensor | None = None) -> None:

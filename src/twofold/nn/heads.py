@@ -144,7 +144,7 @@ class DINOHead(nn.Module):
         hidden_dim: Width of the hidden layers; the paper's 2048.
         bottleneck_dim: The paper's 256.
         layers: Linear layers up to the bottleneck; the paper's 3.
-        norm: After the hidden layers, as in :func:`mlp_head`; ``"none"`` for a ViT, ``"batch"`` for a convnet.
+        norm: After the hidden layers, as in :func:`mlp_head`; ``"none"`` in the paper.
 
     Source: Caron et al., ICCV 2021, §3.1 and appendix C.
     """
@@ -162,25 +162,13 @@ class DINOHead(nn.Module):
         super().__init__()
         self.mlp = mlp_head(in_dim, hidden_dim, bottleneck_dim, layers=layers, norm=norm, activation=nn.GELU)
         self.prototypes = nn.Parameter(torch.empty(count, bottleneck_dim))
-        self.last_layer_frozen = False
         for module in self.mlp:
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         nn.init.trunc_normal_(self.prototypes, std=0.02)
 
-    def freeze_last_layer(self, frozen: bool = True) -> None:
-        """Hold the prototypes while ``frozen``, as the paper does in the first epoch: their gradient is exactly zero.
-
-        Not None, so that distributed training still finds the parameter used. Weight decay cannot turn a prototype.
-        The flag follows from the schedule and is not part of ``state_dict``: set it again after resuming.
-        """
-        self.last_layer_frozen = frozen
-
     def forward(self, x: Tensor) -> Tensor:
         """Raw logits ``(n, count)`` of features ``(n, in_dim)``."""
         z = F.normalize(self.mlp(x), dim=-1)
-        prototypes: Tensor = self.prototypes
-        if self.last_layer_frozen:
-            prototypes = prototypes.detach() + 0 * prototypes
-        return F.linear(z, F.normalize(prototypes, dim=-1).to(z.dtype))
+        return F.linear(z, F.normalize(self.prototypes, dim=-1).to(z.dtype))

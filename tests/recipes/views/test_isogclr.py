@@ -1,6 +1,9 @@
 """iSogCLR: temperatures and denominators of single samples."""
 
+import pytest
 import torch
+
+from twofold.errors import ConfigError
 
 
 def test_a_rate_of_zero_keeps_all_temperatures(make_recipe, quick_fit, digits_set):
@@ -45,3 +48,8 @@ def test_the_denominator_is_a_moving_average(built, a_batch):
     first, now, same_first, mixed = memories
     assert torch.allclose(first, same_first, rtol=1e-4)
     assert torch.allclose(mixed, 0.6 * first + 0.4 * now, rtol=1e-3)
+
+
+def test_a_temperature_outside_its_bounds_is_refused(make_recipe):
+    with pytest.raises(ConfigError, match="between temperature_min and temperature_max"):
+        make_recipe("isogclr", temperature=0.01)

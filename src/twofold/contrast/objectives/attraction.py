@@ -31,7 +31,7 @@ def attraction_repulsion(
     detach_weights: bool = False,
     normalize: bool = True,
 ) -> AttractionRepulsion:
-    """Pull farther positives harder and push closer negatives harder, each among themselves (eqs. 6 to 9).
+    """Pull farther positives harder and push closer negatives harder, each among themselves.
 
     - attraction: Σ_b π⁺ ‖z_i^a − z_i^b‖² over the other views b, with π⁺ = softmax_b(t⁺ ‖z_i^a − z_i^b‖²);
       mean over samples and views a,

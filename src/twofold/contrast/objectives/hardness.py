@@ -95,7 +95,7 @@ def simple(
 ) -> Tensor:
     """The contrastive loss in the limit of a large temperature: all negatives repel alike.
 
-    ℓ_a = −s(a, p(a)) + λ mean_b s(a, b)   (Wang & Liu, CVPR 2021, eq. 8; with ``hardest``, eq. 10's "hard simple")
+    ℓ_a = −s(a, p(a)) + λ mean_b s(a, b)   (Wang & Liu, CVPR 2021; with ``hardest``, their "hard simple")
 
     Args:
         z: ``(views ≥ 2, n ≥ 2, d)``.

@@ -40,7 +40,7 @@ def global_contrastive(
 
     g_i = mean over the 2(N − 1) negatives and both views of exp(s/τ_i);  u_i ← (1 − γ) u_i + γ g_i;
     ℓ_i = Σ_views [ Σ_neg sg(exp(s/τ_i)/u_i) s / (2(N − 1)) − s_pos ]   (SogCLR, algorithm 1)
-    G_i = log u_i + ρ − mean_neg sg(exp(s/τ_i)/u_i) s/τ_i               (iSogCLR, eq. 9)
+    G_i = log u_i + ρ − mean_neg sg(exp(s/τ_i)/u_i) s/τ_i               (iSogCLR)
 
     u is kept as its logarithm, so that small temperatures do not overflow. With γ = 1 the gradient is 2τ times that
     of :func:`decoupled` with u pooled over the two views: the views are summed here and averaged there.

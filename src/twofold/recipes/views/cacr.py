@@ -9,10 +9,10 @@ from torch import Tensor
 from twofold.contrast.objectives import attraction_repulsion
 from twofold.options import NonNegative, ViewCount
 from twofold.recipes.base import Batch, Card, Outputs
-from twofold.recipes.views.simclr import SimCLR
+from twofold.recipes.views.simclr import ProjectedViews
 
 
-class CACR(SimCLR):
+class CACR(ProjectedViews):
     """CACR: pull farther positives harder, push closer negatives harder (Zheng et al., TMLR 2023).
 
     Positives compete among themselves and negatives among themselves, instead of all in one softmax:
@@ -21,11 +21,12 @@ class CACR(SimCLR):
         π⁺ = softmax_b(t⁺ ‖·‖²),  π⁻ = softmax_j(−t⁻ ‖·‖²)
 
     What is new: the two conditional weightings. This is the authors' small-scale form (views of the batch, five of
-    them, gradients through the weights); their large-scale form on a momentum encoder is not part of it.
+    them, gradients through the weights); their large-scale form on a momentum encoder is not part of it. The repulsion
+    is averaged over pairs of views; there is no temperature.
 
     Args:
         attraction_scale: t⁺; the paper's 1. 0 weighs all positives alike.
-        repulsion_scale: t⁻; 0.9 for CIFAR-10, 2 for CIFAR-100 in the paper. 0 weighs all negatives alike.
+        repulsion_scale: t⁻; 0.9 for CIFAR-10, 2 for CIFAR-100 in the authors' code. 0 weighs all negatives alike.
         detach_weights: Treat the weights as constants, as the authors' large-scale code does.
         view_count: Views of each sample; the paper's 5.
     """
@@ -58,6 +59,3 @@ class CACR(SimCLR):
             detach_weights=self.detach_weights,
         )
         return {"total": attraction + repulsion, "attraction": attraction, "repulsion": repulsion}
-
-    def chance_level(self, batch_size: int) -> float | None:
-        return None

@@ -21,7 +21,8 @@ class DCL(SimCLR):
 
         ℓ_a = −s(a, p(a))/τ + log Σ_{b of other samples} exp(s(a, b)/τ)
 
-    What is new: that one change, aimed at small batches. The value can be negative. Everything else is SimCLR.
+    What is new: that one change, aimed at small batches. The value can be negative. Everything else is SimCLR, but that
+    with more than two views each anchor meets all of them at once, and s(a, p(a)) is the mean over its other views.
     Measured here: docs/results/dcl-batch-size.md compares the two over batch sizes with τ chosen for each.
 
     Args:
@@ -33,7 +34,7 @@ class DCL(SimCLR):
         name="dcl",
         title="Decoupled Contrastive Learning",
         paper="Yeh et al., ECCV 2022",
-        new="the positive is left out of the denominator, so small batches learn as well as large ones",
+        new="the positive is left out of the denominator, aimed at small batches",
     )
 
     def __init__(self, *, temperature: Positive = 0.1, positive_sigma: Positive | None = None, **common: Any) -> None:

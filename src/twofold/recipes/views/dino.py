@@ -26,7 +26,8 @@ class DINO(Recipe):
         L = mean over global g, v ≠ g of −Σ_k t_g log s_v;    c ← 0.9 c + 0.1 mean(T);    teacher by momentum
 
     What is new: self-distillation without negatives, clusters or predictor; centering and sharpening balance each
-    other. Without centering one prototype takes all; without sharpening the output becomes uniform.
+    other. Without centering one prototype takes all; without sharpening the output becomes uniform. The encoder kept is
+    the student's; the authors evaluate the teacher's.
 
     Args:
         prototypes: K, the outputs of the head; 65536 for ImageNet. The 1024 given here suits small data.

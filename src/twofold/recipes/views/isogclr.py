@@ -10,6 +10,7 @@ from torch import Tensor
 
 from twofold.contrast.memory import PerSampleState
 from twofold.contrast.objectives import global_contrastive
+from twofold.errors import ConfigError
 from twofold.options import Fraction, NonNegative, Positive, Range
 from twofold.recipes.base import Batch, Card, Outputs
 from twofold.recipes.views.simclr import SimCLR
@@ -63,6 +64,11 @@ class ISogCLR(SimCLR):
         **common: Any,
     ) -> None:
         super().__init__(temperature=temperature, view_count=view_count, **common)
+        if not temperature_min <= temperature <= temperature_max:
+            raise ConfigError(
+                f"temperature must lie between temperature_min and temperature_max, got {temperature_min} ≤ "
+                f"{temperature} ≤ {temperature_max}."
+            )
         self.momentum, self.rho = momentum, rho
         self.temperature_lr, self.temperature_momentum = temperature_lr, temperature_momentum
         self.temperature_min, self.temperature_max = temperature_min, temperature_max

@@ -18,8 +18,8 @@ class MoCHi(MoCoV2):
 
     For each query, from the N most similar keys n of the queue:
 
-        h  = norm(α n_i + (1 − α) n_j),  α ~ U(0, 1)           ``mixed`` of them      (eq. 3)
-        h' = norm(β q + (1 − β) n_j),    β ~ U(0, 0.5)         ``with_query`` of them (eq. 4)
+        h  = norm(α n_i + (1 − α) n_j),  α ~ U(0, 1)           ``mixed`` of them      (§4.1)
+        h' = norm(β q + (1 − β) n_j),    β ~ U(0, 0.5)         ``with_query`` of them (§4.2)
 
     are added to this query's negatives, without gradient, after a warm-up. With mixed = with_query = 0 it is MoCo v2.
 

@@ -28,7 +28,8 @@ class MoCoV2(Recipe):
 
     What is new: the number of negatives no longer depends on the batch, and a momentum encoder keeps old keys
     consistent with new ones. v2 adds SimCLR's projector and blur. One direction: the first view asks.
-    A sample's own old keys are no negatives here, which matters when the queue is longer than an epoch.
+    Queries and keys are batch-normalized apart, but their batches are not shuffled over devices as in the paper.
+    A sample's own old keys are no negatives here, which matters when the queue spans an epoch.
 
     Args:
         temperature: τ; 0.2 in v2.

@@ -27,7 +27,7 @@ class NNCLR(Recipe):
 
     What is new: positives that are other samples, richer than any augmentation of the sample itself. Until the queue
     holds a row, a sample is its own neighbour. A sample's own old projection is never its neighbour here: with a
-    queue longer than an epoch it would usually be the nearest, and the method would fall back to SimCLR.
+    queue that spans an epoch it would usually be the nearest, and the method would fall back to SimCLR.
 
     Args:
         temperature: τ; 0.1 in the paper.

@@ -67,7 +67,9 @@ class BarlowTwins(_TwoWideBranches):
 class VICReg(_TwoWideBranches):
     """VICReg: keep views alike, every dimension varied, all dimensions uncorrelated (Bardes et al., ICLR 2022).
 
-        L = λ MSE(z1, z2) + μ ½ Σ_v mean_d relu(1 − std_d(z_v)) + ν Σ_v Σ_{i ≠ j} Cov(z_v)_ij² / D       (eqs. 1-6)
+        L = λ MSE(z1, z2) + μ ½ Σ_v mean_d relu(1 − std_d(z_v)) + ν Σ_v Σ_{i ≠ j} Cov(z_v)_ij² / D
+
+    These are eqs. 1-6, with two factors of the reference code: the ½, and an MSE that averages over the D dimensions.
 
     What is new: collapse is prevented by an explicit term on the variance of each branch, without normalization,
     so that the branches need share nothing.

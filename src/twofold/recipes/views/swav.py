@@ -96,7 +96,7 @@ class SwAV(Recipe):
         if self.queues and batch["progress"] >= self.queue_start:
             queue = self.queues[view]
             if queue.filled == len(queue.rows):
-                scores = torch.cat([self.prototypes(queue.rows).float(), scores])
+                scores = torch.cat([self.prototypes(queue.share()).float(), scores])
         return sinkhorn(scores, epsilon=self.epsilon, iterations=self.sinkhorn_iterations)[-count:]
 
     def before_update(self, batch: Batch) -> None:

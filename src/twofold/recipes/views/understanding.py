@@ -20,7 +20,7 @@ class HardContrastive(SimCLR):
     exp(s_ij/τ)), trading uniformity for tolerance of alike samples. The paper's two probes of that are here:
 
         contrastive   −log exp(s_a/τ) / (exp(s_a/τ) + Σ_{hard b} exp(s_ab/τ))
-        simple        −s_a + λ mean_{hard b} s_ab                       (the limit τ → ∞, eq. 8)
+        simple        −s_a + λ mean_{hard b} s_ab                       (the limit τ → ∞)
 
     What is new: the analysis, and choosing the negatives above a quantile explicitly, which makes even the simple
     loss competitive. ``hardest=1`` is the ordinary loss. The paper contrasts against a memory of all samples; here
