@@ -26,7 +26,7 @@ from typing import Any
 
 METHODS = ("simclr", "dcl")
 BATCH_SIZES = (32, 64, 128, 256)
-TEMPERATURES = (0.1, 0.2, 0.5)
+TEMPERATURES = (0.05, 0.1, 0.2, 0.5)
 TRAIN, VALIDATION = 5000, 1500
 ENCODER = "patchnet-w32"
 LEARNING_RATE = 2e-3

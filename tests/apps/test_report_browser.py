@@ -216,3 +216,19 @@ def test_comparison_page_opens_and_fits(browser: Any, tmp_path: Path) -> None:
     assert tab.evaluate("document.documentElement.scrollWidth") <= 400
     assert trouble == []
     context.close()
+
+
+def test_the_table_of_real_metrics_needs_no_scrolling(browser, tmp_path) -> None:
+    from twofold.evaluation import Encoded, Features, evaluate_encoders
+
+    x, labels = torch.randn(80, 8, generator=torch.Generator().manual_seed(0)), torch.arange(80) % 4
+    keys = [i // 2 for i in range(40)]
+    sides = Features(x[:40], labels[:40], keys), Features(x[40:], labels[40:], keys)
+    names = {"trained": "SimCLR, trained", "untrained": "same encoder, untrained", "raw": "raw images, standardized"}
+    evaluation = evaluate_encoders({name: Encoded(label, *sides) for name, label in names.items()}).to_json()
+    write(ReportData("SimCLR", evaluation=evaluation), tmp_path / "report.html")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((tmp_path / "report.html").as_uri())
+    widths = page.locator("#evaluation .scroll").evaluate("box => [box.scrollWidth, box.clientWidth]")
+    page.close()
+    assert widths[0] <= widths[1]

@@ -10,7 +10,7 @@ from typing import Any
 # Units whose values are shares of one; they read better as per cent, and their differences as percentage points.
 SHARES = frozenset(
     {"accuracy", "balanced accuracy", "precision", "recall", "f1", "map", "mean average precision", "purity", "share"}
-    | {"fraction", "hit rate", "error", "error rate"}
+    | {"fraction", "hit rate", "error", "error rate", "share of queries", "average precision"}
 )
 MINUS = "−"
 
@@ -96,10 +96,8 @@ class Metric:
 
     @property
     def suffix(self) -> str:
-        """What stands behind a value, with its own no-break space."""
-        if self.percent:
-            return "\u00a0%"
-        return f"\u00a0{self.unit}" if self.unit and self.unit.lower() not in self.title.lower() else ""
+        """What stands behind a value, with its own no-break space; units in words stand beside the title instead."""
+        return "\u00a0%" if self.percent else ""
 
     def bare(self, value: float) -> str:
         """The value without its unit: one decimal for shares, three otherwise."""

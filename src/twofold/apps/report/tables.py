@@ -202,7 +202,9 @@ def _intervals_note(metric: Metric, baselines: Sequence[str], paired: Mapping[st
 
 
 def _note(metric: Metric) -> str:
-    return f"{_direction(metric)}; interval: {metric.interval}" if metric.interval else _direction(metric)
+    worded = "" if metric.percent or metric.unit.lower() in metric.title.lower() else f"; unit: {metric.unit}"
+    interval = f"; interval: {metric.interval}" if metric.interval not in ("", "none") else ""
+    return _direction(metric) + worded + interval
 
 
 def _direction(metric: Metric) -> str:
