@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,6 @@ from twofold.training.randomness import generator, seeded_init
 
 UNTRAINED_SEED = 1_000_003
 """Another seed than that of any training run, so that the untrained encoder is not the start of the trained one."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """Which samples teach the probes (``bank``) and which are scored (``test``); positions in a data set."""
-
-    bank: Tensor
-    test: Tensor
-    split: str
-    """How the two were made, in words."""
 
 
 def evaluate(
@@ -70,17 +59,7 @@ def evaluate(
     """
     if baselines and isinstance(recipe.options["encoder"], torch.nn.Module):
         raise ConfigError("An encoder of your own cannot be built again untrained: evaluate with baselines=False.")
-    bank_source, test_source, words = _parts(source, test, reading)
-    embedded = embed(recipe, bank_source, device=device, **reading)
-    if test_source is None:
-        labels = embedded.labels if embedded.labels is not None else torch.full((len(embedded.rows),), -1)
-        split = stratified_split(labels, generator=generator("split", seed), test_fraction=test_fraction)
-        share = f"{1 - test_fraction:.0%} / {test_fraction:.0%}, stratified by class, seed {seed}"
-        task: list[tuple[Embedded, Tensor | None]] = [(embedded, split.train), (embedded, split.test)]
-        words = f"{share}; {' '.join(split.messages)}".rstrip("; ")
-    else:
-        task = [(embedded, None), (embed(recipe, test_source, device=device, **reading), None)]
-
+    task, words = _task(recipe, source, test, test_fraction=test_fraction, seed=seed, device=device, reading=reading)
     labels_of = [task[0][0].labels, _labels_as_in(task[0][0], task[1][0])]
 
     def encoded(label: str, rows: Sequence[Tensor]) -> Encoded:
@@ -98,6 +77,24 @@ def evaluate(
     protocol = {"split": words} | ({"remark": remark} if remark else {})
     chosen = {} if metrics is None else {"metrics": metrics}
     return evaluate_encoders(encoders, seed=seed, protocol=protocol, **chosen)
+
+
+Side = tuple[Embedded, Tensor | None]
+"""Embedded data, and which of its rows count (None: all)."""
+
+
+def _task(
+    recipe: Recipe, source: Any, test: Any, *, test_fraction: float, seed: int, device: str, reading: dict[str, Any]
+) -> tuple[list[Side], str]:
+    """Bank and test, and how they came about, in words."""
+    bank_source, test_source, words = _parts(source, test, reading)
+    embedded = embed(recipe, bank_source, device=device, **reading)
+    if test_source is not None:
+        return [(embedded, None), (embed(recipe, test_source, device=device, **reading), None)], words
+    labels = embedded.labels if embedded.labels is not None else torch.full((len(embedded.rows),), -1)
+    split = stratified_split(labels, generator=generator("split", seed), test_fraction=test_fraction)
+    share = f"{1 - test_fraction:.0%} / {test_fraction:.0%}, stratified by class, seed {seed}"
+    return [(embedded, split.train), (embedded, split.test)], f"{share}; {' '.join(split.messages)}".rstrip("; ")
 
 
 def train_and_test(recipe: Recipe, source: Any, test: Any, reading: dict[str, Any]) -> tuple[Dataset, Dataset]:
