@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from twofold.errors import TwofoldError
+from twofold.errors import ConfigError, TwofoldError
 
 
 class Commands(click.Group):
@@ -19,10 +20,10 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except TwofoldError as error:
-            from twofold.training.trainer import InterruptedRunError
-
-            click.echo(f"{'' if isinstance(error, InterruptedRunError) else 'Error: '}{error}", err=True)
-            context.exit(130 if isinstance(error, InterruptedRunError) else 1)
+            exit_code = getattr(error, "exit_code", None)  # of a run that was asked to stop
+            if not (error.told or (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0")):
+                click.echo(f"{'Error: ' if exit_code is None else ''}{error}", err=True)
+            context.exit(1 if exit_code is None else exit_code)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,6 +10,9 @@ from types import ModuleType
 class TwofoldError(Exception):
     """Base of every error that a user can cause and mend; the command line prints it without a traceback."""
 
+    told = False
+    """Of several processes that fail alike, whether another one has told the user already."""
+
 
 class ConfigError(TwofoldError, ValueError):
     """Every fault of a configuration at once.

@@ -140,6 +140,12 @@ class Recipe(nn.Module):
         return {"total": value} if isinstance(value, Tensor) else value
 
     @final
+    def replace_networks(self, other: Recipe) -> None:
+        """Take over the networks and state of another recipe of the same build."""
+        for store in ("_modules", "_parameters", "_buffers"):
+            setattr(self, store, getattr(other, store))
+
+    @final
     def make_views(self) -> Views:
         """The views this recipe trains on; see ``views`` and ``view_count``."""
         chosen = self.options["views"]

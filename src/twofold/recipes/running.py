@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,18 @@ import torch
 from torch import Tensor
 
 from twofold.dataset import Dataset, to_device
-from twofold.errors import ConfigError, DataError
+from twofold.errors import ConfigError, DataError, RunError
 from twofold.options import options_of, problems_of
 from twofold.recipes import saving
 from twofold.recipes.base import Recipe
-from twofold.training import distributed
+from twofold.training import distributed, sharding
 from twofold.training.files import write_json
 from twofold.training.loader import sequential
 from twofold.training.options import TrainingOptions
 from twofold.training.precision import channels_last
 from twofold.training.progress import Progress, make_progress
 from twofold.training.randomness import seeded_init
+from twofold.training.run_lock import run_lock
 from twofold.training.trainer import Trainer, TrainingResult
 
 
@@ -89,7 +92,7 @@ def fit_dataset(
         progress: As in :func:`fit`.
         extra: Further entries of ``config.json``, such as the command.
     """
-    with distributed.processes(settings.device) as process:
+    with distributed.processes(settings.device) as process, ExitStack() as holding:
         with seeded_init(settings.seed):
             recipe.build(dataset.spec)
         how = dict(extra or {}) | {
@@ -98,10 +101,11 @@ def fit_dataset(
             "started": time.strftime("%Y-%m-%d %H:%M"),
         }
         claimed: dict[str, Any] = {}
-        if out and process.is_main:
-            claimed = _claim(out, saving.configuration(recipe) | how)
+        if out:
+            config = saving.configuration(recipe) | how
+            claimed = distributed.on_main(process, lambda: _claim(out, config, holding))
             how["started"] = claimed["started"]
-        process.barrier()
+        plain = copy.deepcopy(recipe) if settings.shard and process.world > 1 else None
         trainer = Trainer(
             recipe,
             dataset,
@@ -112,12 +116,26 @@ def fit_dataset(
             progress=progress or make_progress(recipe.card.name, quiet=not process.is_main or not sys.stderr.isatty()),
         )
         result = trainer.run()
+        if plain is not None:
+            plain.load_state_dict(sharding.whole(recipe.state_dict()))
+            recipe.replace_networks(plain)
         recipe.to("cpu")
         nothing_done = trainer.first_step == trainer.total_steps and "result" in claimed
-        if out and process.is_main and not nothing_done:
+        if out and not nothing_done:
             ending = {"seconds": result.seconds, "chance": result.chance, "warnings": result.warnings}
-            saving.save(recipe, out, extra=how | {"result": ending | {"skipped": dataset.skipped}})
+            how["result"] = ending | {"skipped": dataset.skipped}
+            distributed.on_main(process, lambda: _write_ending(recipe, out, how))
     return result
+
+
+def _write_ending(recipe: Recipe, out: Path, how: dict[str, Any]) -> None:
+    try:
+        saving.save(recipe, out, extra=how)
+    except OSError as error:
+        raise RunError(
+            f"The trained recipe cannot be written to {out}: {error.strerror or error}. Free some space, and give the "
+            "same command: nothing is trained again."
+        ) from error
 
 
 def split_options(recipe: Recipe, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -139,15 +157,24 @@ def reading_options(recipe: Recipe) -> dict[str, Any]:
     return {name: option for name, option in options_of(recipe.modality.read).items() if name not in ("self", "source")}
 
 
-def _claim(out: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a run folder: written if the folder is new, else made sure that it is the same."""
+def _claim(out: Path, config: dict[str, Any], holding: ExitStack) -> dict[str, Any]:
+    """Lock a run folder until ``holding`` is left, and give its configuration.
+
+    It is written if the folder is new, else made sure to be the same.
+    """
     path = out / "config.json"
-    if not path.is_file():
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise ConfigError(f"{out} holds other files and no run: give --out a new or empty folder.")
+    if not path.is_file() and out.exists() and not _is_fresh(out):
+        raise ConfigError(f"{out} holds other files and no run: give --out a new or empty folder.")
+    try:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(path, config)
-        return config
+        holding.enter_context(run_lock(out))
+        if not path.is_file():
+            write_json(path, config)
+            return config
+    except OSError as error:
+        raise RunError(
+            f"{out} cannot be written to ({error.strerror or error}): choose another --out, or mend that."
+        ) from error
     claimed = saving.saved_configuration(out)
     if "training" not in claimed:
         raise ConfigError(f"{out} holds a saved recipe and no run: give --out a new or empty folder.")
@@ -157,6 +184,11 @@ def _claim(out: Path, config: dict[str, Any]) -> dict[str, Any]:
             + ["Give the run's own options to resume it, or another --out for a new run."]
         )
     return claimed
+
+
+def _is_fresh(folder: Path) -> bool:
+    """Whether a folder is empty, but for what a run leaves that was killed before it had written anything."""
+    return folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir())
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

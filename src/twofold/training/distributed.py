@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from twofold.contrast.gather import world_size
-from twofold.errors import ConfigError, RunError
+from twofold.errors import ConfigError, RunError, TwofoldError
+from twofold.training.sharding import is_split
 
 _Object = TypeVar("_Object")
 
@@ -44,12 +45,14 @@ class Process:
 
 @contextlib.contextmanager
 def processes(device: str = "auto") -> Iterator[Process]:
-    """:func:`setup` on entering, :func:`teardown` on leaving."""
+    """:func:`setup` on entering; :func:`teardown` on leaving, by whoever entered first."""
+    outermost = not (dist.is_available() and dist.is_initialized())
     process = setup(device)
     try:
         yield process
     finally:
-        teardown()
+        if outermost:
+            teardown()
 
 
 def setup(device: str = "auto") -> Process:
@@ -122,6 +125,27 @@ def broadcast_object(value: _Object, source: int = 0) -> _Object:
     return box[0]
 
 
+def on_main(process: Process, function: Callable[[], _Object]) -> _Object:
+    """What ``function`` gives on the main process, on every process; an error there is raised on every process.
+
+    Raises:
+        TwofoldError: That of the main process. On the others it has ``told`` set: the main process speaks.
+    """
+    if process.world == 1:
+        return function()
+    outcome: tuple[bool, Any] = (False, None)
+    if process.is_main:
+        try:
+            outcome = (True, function())
+        except TwofoldError as error:
+            outcome = (False, error)
+    fine, value = broadcast_object(outcome)
+    if fine:
+        return cast(_Object, value)
+    value.told = not process.is_main
+    raise value
+
+
 def smallest(count: int) -> int:
     """The smallest of all processes' counts."""
     if world_size() == 1:
@@ -136,11 +160,12 @@ def average_gradients(module: nn.Module) -> None:
 
     With the one gather this gives the gradient of one process on the whole batch, for encoders and temperatures, also
     where a backward pass is done in pieces (:mod:`twofold.training.gradient_cache`). A parameter without a gradient
-    here but with one elsewhere counts as zero; one without a gradient anywhere keeps none.
+    here but with one elsewhere counts as zero; one without a gradient anywhere keeps none. Split parameters
+    (:mod:`twofold.training.sharding`) are left alone: FSDP2 averages their gradients in the backward pass.
     """
     if world_size() == 1:
         return
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad and not is_split(parameter)]
     present = torch.tensor([parameter.grad is not None for parameter in trained], dtype=torch.int32)
     dist.all_reduce(present, op=dist.ReduceOp.MAX)
     buckets: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from twofold.errors import ConfigError
+from twofold.errors import ConfigError, RunError
 
 OPTIMIZERS = ("adamw", "sgd", "lars")
 
@@ -64,6 +64,33 @@ def parameter_groups(
         )
         group["params"].append(parameter)
     return list(groups.values())
+
+
+def named_state(optimizer: Optimizer, module: nn.Module) -> dict[str, dict[str, Any]]:
+    """What an optimiser knows of each parameter, by the parameter's name, whatever groups it lies in.
+
+    Rates and decays are not part of it: they follow from the configuration.
+
+    Args:
+        optimizer: Over parameters of ``module``.
+        module: Gives the names.
+    """
+    return {name: dict(optimizer.state[p]) for name, p in module.named_parameters() if p in optimizer.state}
+
+
+def load_named_state(optimizer: Optimizer, module: nn.Module, state: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put back what :func:`named_state` gave, on the devices of the parameters.
+
+    Raises:
+        RunError: If the state is of parameters that ``module`` does not have.
+    """
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    if unknown := sorted(set(state) - set(names.values())):
+        raise RunError(f"The optimizer's state is of other networks: it has {', '.join(unknown[:3])}.")
+    own = optimizer.state_dict()
+    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+    numbered = {i: dict(state[name]) for i, name in enumerate(order) if name in state}
+    optimizer.load_state_dict({"state": numbered, "param_groups": own["param_groups"]})
 
 
 def make_optimizer(

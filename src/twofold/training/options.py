@@ -29,6 +29,9 @@ class TrainingOptions:
         checkpoint_minutes: Minutes between checkpoints; one is also written at the end and on interruption.
         checkpoint_steps: Steps between checkpoints, instead of minutes.
         tensorboard: Write TensorBoard event files into the run folder too.
+        nonfinite: What to do at a step whose loss or gradient is NaN or infinite, after keeping it for
+            `twofold replay`: stop, or skip it.
+        shard: Split the encoder's parameters, gradients and optimizer state over the processes (FSDP2).
         health_steps: Steps between looks at the health of the representation; none takes 40 looks a run.
     """
 
@@ -48,6 +51,8 @@ class TrainingOptions:
     checkpoint_steps: PositiveInt | None = None
     health_steps: PositiveInt | None = None
     tensorboard: bool = False
+    nonfinite: Literal["stop", "skip"] = "stop"
+    shard: bool = False
 
     FREE_ON_RESUME: ClassVar[tuple[str, ...]] = (
         "device",
@@ -55,8 +60,10 @@ class TrainingOptions:
         "checkpoint_minutes",
         "checkpoint_steps",
         "tensorboard",
+        "nonfinite",
+        "shard",
     )
-    """What may differ when a run is resumed, since it does not change the result."""
+    """What may differ when a run is resumed, since it does not change the steps (``shard``: beyond rounding)."""
 
     @classmethod
     def checked(cls, **values: Any) -> TrainingOptions:
