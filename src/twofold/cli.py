@@ -21,7 +21,7 @@ class Commands(click.Group):
             return super().invoke(context)
         except TwofoldError as error:
             exit_code = getattr(error, "exit_code", None)  # of a run that was asked to stop
-            if not (error.told or (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0")):
+            if not (error.told or (isinstance(error, ConfigError) and not _speaks())):
                 click.echo(f"{'Error: ' if exit_code is None else ''}{error}", err=True)
             context.exit(1 if exit_code is None else exit_code)
 
@@ -100,8 +100,8 @@ def evaluate(run: Path, source: tuple[str, ...], **options: Any) -> None:
     """Measure the encoder of RUN on labelled data, beside the untrained encoder and the raw inputs."""
     from twofold.apps import runs
 
-    click.echo(runs.evaluate(run, list(source), **options).to_text())
-    click.echo(f"\nReport: {runs.report(run)}")
+    text, page = runs.evaluate_and_report(run, list(source), **options)
+    _say(f"{text}\n\nReport: {page}")
 
 
 @main.command()
@@ -115,7 +115,7 @@ def embed(run: Path, source: tuple[str, ...], out: Path, batch_size: int, device
     from twofold.apps import export
 
     count, dim, skipped = export.embed(run, list(source), out, batch_size=batch_size, device=device)
-    click.echo(f"{count:,} embeddings of {dim} numbers in {out}" + (f"; {skipped} skipped." if skipped else "."))
+    _say(f"{count:,} embeddings of {dim} numbers in {out}" + (f"; {skipped} skipped." if skipped else "."))
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -159,12 +159,36 @@ def report(run: Path) -> None:
 
 
 @main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("source", nargs=-1, type=click.Path())
+@click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cpu or cuda.")
+def replay(file: Path, source: tuple[str, ...], device: str) -> None:
+    """Compute a step again that came out NaN or infinite: what it was, and where it began.
+
+    FILE is what the run left in its folder nonfinite/; SOURCE is its data, if that lies elsewhere now.
+    """
+    from twofold.apps import runs
+
+    click.echo(runs.replay(file, list(source), device=device))
+
+
+@main.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
 def demo(out: Path) -> None:
     """Train on the built-in pictures, evaluate on held-out ones, write a report."""
     from twofold.apps import demo as app
 
     app.run(out, command=_command())
+
+
+def _say(text: str) -> None:
+    """Print, once for all processes that work together."""
+    if _speaks():
+        click.echo(text)
+
+
+def _speaks() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # as twofold.training.distributed.speaks, without torch
 
 
 def _command() -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from twofold.apps import sources
-from twofold.errors import ConfigError
+from twofold.errors import ConfigError, RunError
 from twofold.recipes import running, saving
 from twofold.recipes.running import Embedded
+from twofold.training import distributed
 from twofold.training.files import write_bytes
 from twofold.training.progress import make_progress
 
@@ -37,17 +39,26 @@ def embed(
         raise ConfigError(f"--out {out}: the ending must be one of {', '.join(WRITERS)}.")
     recipe = saving.load(run)
     size = recipe.built_spec.get("size")
-    with make_progress(recipe.card.name) as progress:
-        embedded = running.embed(
-            recipe,
-            sources.resolve(source, part="all", size=size),
-            batch_size=batch_size,
-            device=device,
-            progress=progress,
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(out, WRITERS[out.suffix](embedded))
+    with distributed.processes(device) as process:
+        quiet = not process.is_main or not sys.stderr.isatty()
+        with make_progress(recipe.card.name, quiet=quiet) as progress:
+            embedded = running.embed(
+                recipe,
+                sources.resolve(source, part="all", size=size),
+                batch_size=batch_size,
+                device=process.device,
+                progress=progress,
+            )
+        if process.is_main:
+            _write(out, WRITERS[out.suffix](embedded))
     return (*embedded.rows.shape, len(embedded.dataset.skipped))
+
+
+def _write(out: Path, content: bytes) -> None:
+    try:
+        write_bytes(out, content)
+    except OSError as error:
+        raise RunError(f"{out} cannot be written: {error.strerror or error}. Nothing half-written is left.") from error
 
 
 def _parquet(embedded: Embedded) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 from torch import nn
 
 from twofold.apps import sources
@@ -20,10 +21,10 @@ from twofold.dataset import Dataset
 from twofold.errors import ConfigError, DataError
 from twofold.evaluation import Evaluation
 from twofold.options import parse
-from twofold.recipes import catalogue, measuring, running, saving
+from twofold.recipes import catalogue, measuring, replaying, running, saving
 from twofold.recipes.base import Recipe
-from twofold.training import metrics_log
-from twofold.training.distributed import speaks
+from twofold.training import distributed, metrics_log, nonfinite
+from twofold.training.distributed import on_main, speaks
 from twofold.training.files import read_json, write_json
 from twofold.training.options import TrainingOptions
 from twofold.training.progress import make_progress
@@ -83,6 +84,25 @@ def train_dataset(
     command: str,
 ) -> None:
     """:func:`train` with a recipe and options that are made already."""
+    with distributed.processes(settings.device) as process:
+        _train_and_measure(
+            recipe, source, settings, reading=reading, out=out, quiet=quiet, command=command, device=process.device
+        )
+    if speaks():
+        click.echo(f"\nReport: {report(out, recipe=recipe)}")
+
+
+def _train_and_measure(
+    recipe: Recipe,
+    source: Sequence[str],
+    settings: TrainingOptions,
+    *,
+    reading: Mapping[str, Any],
+    out: Path,
+    quiet: bool,
+    command: str,
+    device: torch.device,
+) -> None:
     settings = settings.resolved(recipe.training_defaults)
     resolved = sources.resolve(source, size=reading.get("size"))
     dataset = recipe.modality.read(resolved, **reading)
@@ -98,16 +118,17 @@ def train_dataset(
         progress=progress,
         extra={"source": list(source), "reading": dict(reading), "command": command},
     )
-    if not speaks():
-        return
-    click.echo(
-        f"Trained {result.steps:,} steps in {result.seconds:.0f} s; final loss {result.last.get('loss', math.nan):.3f}."
-    )
+    if speaks():
+        loss = result.last.get("loss", math.nan)
+        click.echo(f"Trained {result.steps:,} steps in {result.seconds:.0f} s; final loss {loss:.3f}.")
     if dataset.labels is not None and bool((dataset.labels >= 0).any()):
-        click.echo("Measuring ...")
-        reading = {name: value for name, value in reading.items() if name != "size"}  # the recipe knows its size
-        click.echo(evaluate(out, source, recipe=recipe, **reading).to_text())
-    click.echo(f"\nReport: {report(out, recipe=recipe)}")
+        known = recipe.modality.reading_for(recipe.built_spec)  # what the recipe brings data to by itself
+        reading = {name: value for name, value in reading.items() if name not in known}
+        if speaks():
+            click.echo("Measuring ...")
+        measured = evaluate(out, source, recipe=recipe, device=device, **reading)
+        if speaks():
+            click.echo(measured.to_text())
 
 
 def evaluate(
@@ -139,8 +160,15 @@ def evaluate(
         known = "" if test else _already_seen(run, source, recipe)
         data = sources.resolve(source, size=size)
         result = measuring.evaluate(recipe, data, test=held_out, remark=known, **options)
-    write_json(run / "evaluation.json", result.to_json())
+    on_main(lambda: write_json(run / "evaluation.json", result.to_json()))
     return result
+
+
+def evaluate_and_report(run: Path, source: Sequence[str], *, device: str, **options: Any) -> tuple[str, Path]:
+    """:func:`evaluate`, on all processes if there are several, and the report anew; the table and the page's path."""
+    with distributed.processes(device) as process:
+        text = evaluate(run, source, device=process.device, **options).to_text()
+    return text, report(run) if speaks() else run / "report.html"
 
 
 def _already_seen(run: Path, source: Sequence[str], recipe: Recipe) -> str:
@@ -150,6 +178,19 @@ def _already_seen(run: Path, source: Sequence[str], recipe: Recipe) -> str:
     if recipe.needs_labels:
         return "the encoder learned from the labels of all these samples, so the scores say nothing about new ones"
     return "the encoder saw all these samples in training, without their labels"
+
+
+def replay(file: Path, source: Sequence[str], *, device: str) -> str:
+    """A step that came out NaN or infinite again: what is not finite, and where; see :mod:`twofold.recipes.replaying`.
+
+    Args:
+        file: From the ``nonfinite/`` folder of a run.
+        source: The run's data, if it lies elsewhere now; empty: where the run read it.
+        device: Where to compute.
+    """
+    config = nonfinite.read(file).facts["config"]
+    data = sources.resolve(source or config["source"], size=config["spec"].get("size"))
+    return replaying.replay(file, data, device=device).to_text()
 
 
 def report(run: Path, *, recipe: Recipe | None = None) -> Path:

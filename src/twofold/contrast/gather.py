@@ -53,7 +53,8 @@ def local_rows(count: int, *, device: torch.device | str | None = None) -> Tenso
 
 def _all_gather(rows: Tensor) -> Tensor:
     gathered = rows.new_empty((world_size() * rows.shape[0], *rows.shape[1:]))
-    dist.all_gather_into_tensor(gathered, rows)
+    collect = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # renamed in torch 2.13
+    collect(gathered, rows)
     return gathered
 
 

@@ -51,8 +51,11 @@ class Teacher(nn.Module):
             raise ValueError(f"momentum must lie between 0 and 1, got {momentum!r}.")
         mine, theirs = dict(self.module.named_parameters()), dict(student.named_parameters())
         _check_same(mine, theirs)
-        if mine:
-            torch._foreach_lerp_(list(mine.values()), [theirs[name] for name in mine], 1 - momentum)
+        kinds: dict[type, list[str]] = {}  # parameters that are split over processes are of another type
+        for name, parameter in mine.items():
+            kinds.setdefault(type(parameter), []).append(name)
+        for names in kinds.values():
+            torch._foreach_lerp_([mine[name] for name in names], [theirs[name] for name in names], 1 - momentum)
         counters = dict(student.named_buffers())
         for name, buffer in self.module.named_buffers():
             if not buffer.is_floating_point() and name in counters:

@@ -31,14 +31,27 @@ RECIPES: dict[str, str] = {
 """Name → ``module:class``, imported when asked for."""
 
 
+def named(name: str) -> type[Recipe]:
+    """A recipe's class by its name in the catalogue, and nothing else: for names that come from a file.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"There is no recipe {name!r}{did_you_mean(name, RECIPES)}")
+    return get(name)
+
+
 def get(name: str) -> type[Recipe]:
     """A recipe's class by name; one of your own by ``module:class``, which is imported.
+
+    Importing runs code, so only what the user typed may come here; names from files go through :func:`named`.
 
     Raises:
         ConfigError: If there is none of that name.
     """
     if name not in RECIPES and ":" not in name:
-        raise ConfigError(f"There is no recipe {name!r}{did_you_mean(name, RECIPES)}")
+        return named(name)
     module, _, attribute = RECIPES.get(name, name).partition(":")
     try:
         recipe: type[Recipe] = getattr(importlib.import_module(module), attribute)

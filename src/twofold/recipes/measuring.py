@@ -14,6 +14,7 @@ from twofold.errors import ConfigError, DataError
 from twofold.evaluation import Encoded, Evaluation, Features, evaluate_encoders, stratified_split
 from twofold.recipes.base import Recipe
 from twofold.recipes.running import Embedded, embed, raw_features
+from twofold.training.distributed import on_main
 from twofold.training.randomness import generator, seeded_init
 
 UNTRAINED_SEED = 1_000_003
@@ -28,13 +29,15 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     test_fraction: float = 0.3,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     baselines: bool = True,
     keys: str | None = None,
     remark: str = "",
     **reading: Any,
 ) -> Evaluation:
     """Measure a trained recipe beside the same encoder untrained and the raw inputs, by the standard protocols.
+
+    Within a group of processes all embed, the main one measures, and every one gets the result.
 
     Args:
         recipe: A built recipe.
@@ -72,11 +75,16 @@ def evaluate(
         untrained = untrained_copy(recipe)
         rows = [_again(untrained, part, device) for part in _distinct(task)]
         encoders["untrained"] = encoded("same encoder, untrained", _spread_out(rows, task))
-        rows = [raw_features(part, recipe) for part in _distinct(task)]
-        encoders["raw"] = encoded(f"raw {recipe.modality.item}s, standardized", _spread_out(rows, task))
     protocol = {"split": words} | ({"remark": remark} if remark else {})
     chosen = {} if metrics is None else {"metrics": metrics}
-    return evaluate_encoders(encoders, seed=seed, protocol=protocol, **chosen)
+
+    def measured() -> Evaluation:
+        if baselines:
+            raw = [raw_features(part, recipe) for part in _distinct(task)]
+            encoders["raw"] = encoded(f"raw {recipe.modality.item}s, standardized", _spread_out(raw, task))
+        return evaluate_encoders(encoders, seed=seed, protocol=protocol, **chosen)
+
+    return on_main(measured)
 
 
 Side = tuple[Embedded, Tensor | None]
@@ -84,7 +92,14 @@ Side = tuple[Embedded, Tensor | None]
 
 
 def _task(
-    recipe: Recipe, source: Any, test: Any, *, test_fraction: float, seed: int, device: str, reading: dict[str, Any]
+    recipe: Recipe,
+    source: Any,
+    test: Any,
+    *,
+    test_fraction: float,
+    seed: int,
+    device: str | torch.device,
+    reading: dict[str, Any],
 ) -> tuple[list[Side], str]:
     """Bank and test, and how they came about, in words."""
     bank_source, test_source, words = _parts(source, test, reading)
@@ -173,6 +188,6 @@ def _spread_out(rows: list[Tensor], task: Sequence[Any]) -> list[Tensor]:
     return rows * len(task) if len(rows) == 1 else rows
 
 
-def _again(recipe: Recipe, part: Embedded, device: str) -> Tensor:
+def _again(recipe: Recipe, part: Embedded, device: str | torch.device) -> Tensor:
     """Another recipe's embeddings of the samples of ``part``."""
     return embed(recipe, part.dataset, device=device).rows

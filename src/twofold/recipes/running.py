@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from twofold.contrast.gather import rank, world_size
 from twofold.dataset import Dataset, to_device
 from twofold.errors import ConfigError, DataError, RunError
 from twofold.options import options_of, problems_of
@@ -103,7 +104,7 @@ def fit_dataset(
         claimed: dict[str, Any] = {}
         if out:
             config = saving.configuration(recipe) | how
-            claimed = distributed.on_main(process, lambda: _claim(out, config, holding))
+            claimed = distributed.on_main(lambda: _claim(out, config, holding))
             how["started"] = claimed["started"]
         plain = copy.deepcopy(recipe) if settings.shard and process.world > 1 else None
         trainer = Trainer(
@@ -124,7 +125,7 @@ def fit_dataset(
         if out and not nothing_done:
             ending = {"seconds": result.seconds, "chance": result.chance, "warnings": result.warnings}
             how["result"] = ending | {"skipped": dataset.skipped}
-            distributed.on_main(process, lambda: _write_ending(recipe, out, how))
+            distributed.on_main(lambda: _write_ending(recipe, out, how))
     return result
 
 
@@ -234,7 +235,8 @@ def embed(
 ) -> Embedded:
     """Embeddings of every readable sample of a source, in its order.
 
-    The data is brought to the size and channels that the recipe was trained with.
+    The data is brought to the size and channels that the recipe was trained with. Within a group of processes (see
+    :func:`twofold.training.distributed.processes`) each embeds its part of the samples, and all get all of them.
 
     Raises:
         DataError: If nothing of the source can be read, or it does not fit the recipe.
@@ -249,17 +251,21 @@ def embed(
     rows, index = [], []
     try:
         with torch.inference_mode():
-            for batch in sequential(dataset, batch_size, workers=workers):
+            for batch in sequential(dataset, batch_size, workers=workers, rank=rank(), world=world_size()):
                 batch = to_device(batch, device)
                 rows.append(recipe.encode(recipe.modality.prepare(batch, spec)).float().cpu())
                 index.append(batch["index"].cpu())
                 if progress:
-                    progress.advance(len(batch["index"]), len(dataset))
+                    progress.advance(len(batch["index"]) * world_size(), len(dataset))
     finally:
         recipe.train(was_training)
-    if not rows:
+    vectors = distributed.gather_uneven(torch.cat(rows) if rows else torch.empty(0, 0))
+    places = distributed.gather_uneven(torch.cat(index) if index else torch.empty(0, dtype=torch.int64))
+    for skipped in distributed.gather_objects(dataset.skipped):
+        dataset.skipped.update(skipped)
+    if not len(places):
         raise DataError(f"Nothing of {source!r} could be read: {dict(list(dataset.skipped.items())[:3])}")
-    return Embedded(torch.cat(rows).clone(), torch.cat(index).clone(), dataset)
+    return Embedded(vectors.clone(), places.clone(), dataset)
 
 
 def raw_features(embedded: Embedded, recipe: Recipe, *, batch_size: int = 1024) -> Tensor:

@@ -119,21 +119,31 @@ def load(path: Path | str) -> Checkpoint:
     if body["format"] != _FORMAT:
         raise RunError(f"The checkpoint {path} has format {body['format']}; this version of twofold reads {_FORMAT}.")
     for name, expected in body["files"].items():
-        if not (path / name).is_file() or files.sha256(path / name) != expected:
+        if _content(path / name) != expected:
             raise RunError(f"The checkpoint {path} is damaged: {name} does not have the content that was written.")
     return Checkpoint(path=path, step=body["step"], meta=body["meta"])
 
 
 def latest(folder: Path | str) -> Checkpoint | None:
-    """A run's latest checkpoint that is whole, or None; damaged ones on the way are named in a warning.
+    """A run's latest checkpoint that is whole; damaged ones on the way are named in a warning. None if it has none yet.
 
     Args:
         folder: The run's folder.
+
+    Raises:
+        RunError: If there are checkpoints and all are damaged: to start the run anew is the user's decision.
     """
-    for path in reversed(_existing(Path(folder) / "checkpoints")):
+    checkpoints = Path(folder) / "checkpoints"
+    paths = _existing(checkpoints)
+    for path in reversed(paths):
         try:
             return load(path)
         except RunError as error:
+            if path == paths[0]:
+                raise RunError(
+                    f"{error} There is no other one to go back to. Restore it, or remove the folder {checkpoints} to "
+                    "start the run from its beginning."
+                ) from error
             warnings.warn(f"{error} Trying the one before.", stacklevel=2)
     return None
 
@@ -219,6 +229,14 @@ def _step(path: Path) -> int:
     match = _NAME.fullmatch(path.name)
     assert match is not None
     return int(match[1])
+
+
+def _content(path: Path) -> str | None:
+    """The SHA-256 of a file; None if it is not there or the disk does not give it back."""
+    try:
+        return files.sha256(path)
+    except OSError:
+        return None
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from twofold.contrast.gather import world_size
+from twofold.contrast.gather import gather, rank, world_size
 from twofold.errors import ConfigError, RunError, TwofoldError
 from twofold.training.sharding import is_split
 
@@ -69,7 +69,7 @@ def setup(device: str = "auto") -> Process:
     world = _environment("WORLD_SIZE", default=1)
     if world == 1:
         return Process(rank=0, world=1, local_rank=0, device=choose_device(device))
-    rank, local_rank = _environment("RANK"), _environment("LOCAL_RANK")
+    number, local_rank = _environment("RANK"), _environment("LOCAL_RANK")
     chosen = choose_device(device)
     if chosen.type == "cuda":
         if local_rank >= torch.cuda.device_count():
@@ -81,8 +81,10 @@ def setup(device: str = "auto") -> Process:
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
         # Counts and objects travel over gloo from the CPU, so that they never make a GPU wait.
-        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=world)
-    return Process(rank=rank, world=world, local_rank=local_rank, device=chosen)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", rank=number, world_size=world
+        )
+    return Process(rank=number, world=world, local_rank=local_rank, device=chosen)
 
 
 def teardown() -> None:
@@ -125,16 +127,44 @@ def broadcast_object(value: _Object, source: int = 0) -> _Object:
     return box[0]
 
 
-def on_main(process: Process, function: Callable[[], _Object]) -> _Object:
+def gather_objects(value: _Object) -> list[_Object]:
+    """Every process's value, in the order of their ranks, on every process. Any picklable value."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def gather_uneven(rows: Tensor) -> Tensor:
+    """All processes' rows, of which each may bring another number, in the order of their ranks; without gradient.
+
+    Args:
+        rows: On the CPU; of one type and the same width everywhere.
+    """
+    if world_size() == 1:
+        return rows
+    shapes = gather_objects(tuple(rows.shape))
+    largest = max(shapes)  # the width is that of a process that has rows
+    if largest[0] == 0:
+        return rows
+    padded = rows.new_zeros(largest)
+    if len(rows):
+        padded[: len(rows)] = rows.detach()
+    parts = gather(padded).split(largest[0])
+    return torch.cat([part[: shape[0]] for part, shape in zip(parts, shapes, strict=True)])
+
+
+def on_main(function: Callable[[], _Object]) -> _Object:
     """What ``function`` gives on the main process, on every process; an error there is raised on every process.
 
     Raises:
         TwofoldError: That of the main process. On the others it has ``told`` set: the main process speaks.
     """
-    if process.world == 1:
+    if world_size() == 1:
         return function()
     outcome: tuple[bool, Any] = (False, None)
-    if process.is_main:
+    if rank() == 0:
         try:
             outcome = (True, function())
         except TwofoldError as error:
@@ -142,7 +172,7 @@ def on_main(process: Process, function: Callable[[], _Object]) -> _Object:
     fine, value = broadcast_object(outcome)
     if fine:
         return cast(_Object, value)
-    value.told = not process.is_main
+    value.told = rank() != 0
     raise value
 
 

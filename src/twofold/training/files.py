@@ -7,12 +7,16 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from twofold.errors import DataError
+
+_TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
+"""Names that :func:`write_bytes` gives to files that it has not finished."""
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -38,6 +42,13 @@ def write_bytes(path: Path | str, data: bytes) -> None:
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path | str) -> None:
+    """Remove temporary files that killed writers left in a folder; only for one that nobody else writes to now."""
+    for path in Path(folder).glob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -70,6 +81,8 @@ def read_json(path: Path | str) -> Any:
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}). "
             "Mend that line, or delete the file if it was made by a run and can be made again."
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in brackets in brackets
+        raise DataError(f"{path} is no JSON that a run would write ({error}).") from error
 
 
 def sha256(path: Path | str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from twofold.dataset import Dataset
-from twofold.errors import ConfigError, DataError
+from twofold.errors import ConfigError, DataError, RunError
 from twofold.training.distributed import smallest
 from twofold.training.randomness import generator
 
@@ -124,19 +124,24 @@ class Loader:
                     raise DataError(f"No batch of a whole epoch had two readable samples. {_reasons(self.dataset)}")
 
 
-def sequential(dataset: Dataset, batch_size: int, workers: int = 2) -> Iterator[Batch]:
+def sequential(
+    dataset: Dataset, batch_size: int, workers: int = 2, *, rank: int = 0, world: int = 1
+) -> Iterator[Batch]:
     """Every readable sample once, in order, for embedding and evaluation; batches with none readable are left out.
+
+    Of several processes each gets a contiguous part of the batches, so that all parts together are those of one.
 
     Raises:
         ConfigError: If ``batch_size`` is below 1 or ``workers`` is negative.
         DataError: If ``fetch`` fails; the message names samples.
     """
     _check(batch_size=batch_size, workers=workers, least=1)
-    return _in_order(dataset, batch_size, workers)
+    batches = torch.arange(len(dataset)).split(batch_size)
+    own = slice(len(batches) * rank // world, len(batches) * (rank + 1) // world)
+    return _in_order(dataset, batches[own], workers)
 
 
-def _in_order(dataset: Dataset, batch_size: int, workers: int) -> Iterator[Batch]:
-    tasks = torch.arange(len(dataset)).split(batch_size)
+def _in_order(dataset: Dataset, tasks: Sequence[Tensor], workers: int) -> Iterator[Batch]:
     with contextlib.closing(_prefetch(tasks, lambda index: _fetch(dataset, index), workers)) as fetched:
         yield from (batch for _, batch in fetched if len(batch["index"]))
 
@@ -170,6 +175,11 @@ def _fetch(dataset: Dataset, index: Tensor, occasion: str = "") -> Batch:
     except Exception as error:
         names = [str(dataset.ids[i]) for i in index[:3].tolist()]
         more = f" and {len(index) - 3} more" if len(index) > 3 else ""
+        if isinstance(error, MemoryError):
+            raise RunError(
+                f"The memory does not suffice for reading{occasion} (the samples {', '.join(names)}{more}). Take fewer "
+                "workers, a smaller batch_size or size, or cache=False. The run's checkpoints are as they were."
+            ) from error
         raise DataError(
             f"Reading failed{occasion}, on one of the samples {', '.join(names)}{more}: {type(error).__name__}: {error}"
         ) from error

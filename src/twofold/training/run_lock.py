@@ -21,8 +21,8 @@ NAME = ".lock"
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder, which must exist; inside, no other process can hold it.
 
-    The lock is on the open file and not on its existence, so a run that was killed leaves none behind. The file stays,
-    and says who held it last.
+    The lock is on the open file and not on its existence, so a run that was killed leaves none behind. The file stays;
+    while the lock is held it says by whom.
 
     Raises:
         RunError: If another process holds it; the message names that process. Or if the folder cannot be written to.
@@ -44,7 +44,10 @@ def run_lock(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def _try_lock(file: IO[str]) -> bool:

@@ -147,7 +147,7 @@ class Trainer:
             stop = closing.enter_context(stop_requests())
             closing.enter_context(self.progress)
             closing.enter_context(forked_rng())  # each step seeds torch's global state: it is put back afterwards
-            on_main(self.process, lambda: self._open_logs(closing))
+            on_main(lambda: self._open_logs(closing))
             self._resume()
             self.recipe.train()
             for step, batch in self.loader.batches(self.steps_done, self.total_steps):
@@ -212,7 +212,7 @@ class Trainer:
         state = sharding.whole(self.recipe.state_dict())
         facts = {"step": step, "ids": names, "found": found, "spoilt": spoilt, "recorded": record}
         facts |= {"total_steps": self.total_steps, "precision": str(self.steps.dtype), "device": str(self.steps.device)}
-        path = on_main(self.process, lambda: self._write_replay(state, index, facts))
+        path = on_main(lambda: self._write_replay(state, index, facts))
         text = nonfinite.message(step, found, spoilt, names, path)
         self.skipped_in_a_row += 1
         if self.options.nonfinite == "stop":
