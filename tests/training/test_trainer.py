@@ -15,8 +15,8 @@ from torch import nn
 
 from twofold.errors import RunError
 from twofold.training import checkpoint, metrics_log
-from twofold.training.progress import NullProgress
 from twofold.training.nonfinite import finite_rows
+from twofold.training.progress import NullProgress
 from twofold.training.step import split_batch
 from twofold.training.trainer import InterruptedRunError
 

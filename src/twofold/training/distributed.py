@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.distributed.rendezvous import rendezvous
 
 from twofold.contrast.gather import gather, rank, world_size
 from twofold.errors import ConfigError, RunError, TwofoldError
@@ -81,10 +82,22 @@ def setup(device: str = "auto") -> Process:
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
         # Counts and objects travel over gloo from the CPU, so that they never make a GPU wait.
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", rank=number, world_size=world
-        )
+        backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=_store(), rank=number, world_size=world)
     return Process(rank=number, world=world, local_rank=local_rank, device=chosen)
+
+
+def _store() -> Any:
+    """Where the processes find each other, with keys of this attempt alone.
+
+    torchrun's agent keeps one store over restarts (torch 2.13), so that processes that were started again would find
+    the addresses of those that died. The number of the attempt is the agent's, and so known to all only on one machine;
+    with several, ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1`` has torchrun make a new store each time.
+    """
+    store, _, _ = next(rendezvous("env://"))
+    on_one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if on_one_machine else "0"
+    return dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
 
 
 def teardown() -> None:

@@ -23,7 +23,12 @@ AT_CHANCE = 0.98
 
 @torch.no_grad()
 def measure(rows: list[Tensor]) -> dict[str, float]:
-    """Spread, effective rank, uniformity and alignment of the embeddings of one or two views, ``(n, dim)`` each."""
+    """Spread, effective rank, uniformity and alignment of the embeddings of one or two views, ``(n, dim)`` each.
+
+    Nothing if a row is not finite: the next step will say so.
+    """
+    if not all(bool(part.isfinite().all()) for part in rows):
+        return {}
     health = {
         "effective_rank": float(effective_rank(rows[0])),
         "uniformity": float(uniformity(rows[0])),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from twofold.dataset import Dataset
-from twofold.errors import ConfigError, DataError, RunError
+from twofold.errors import ConfigError, DataError, RunError, TwofoldError
 from twofold.training.distributed import smallest
 from twofold.training.randomness import generator
 
@@ -172,6 +172,8 @@ def _prefetch(
 def _fetch(dataset: Dataset, index: Tensor, occasion: str = "") -> Batch:
     try:
         return dataset.fetch(index)
+    except TwofoldError:
+        raise
     except Exception as error:
         names = [str(dataset.ids[i]) for i in index[:3].tolist()]
         more = f" and {len(index) - 3} more" if len(index) > 3 else ""

@@ -39,7 +39,8 @@ def shard(recipe: nn.Module, device: torch.device, world: int) -> None:
 
     mesh = init_device_mesh(device.type, (world,))
     for encoder in _encoders(recipe):
-        encoder.to(memory_format=torch.contiguous_format)  # FSDP2 splits no other memory format  # type: ignore[call-overload]
+        # FSDP2 splits no other memory format.
+        encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         for unit in [*_units(encoder), encoder]:
             fully_shard(unit, mesh=mesh, reshard_after_forward=True)  # a teacher has no backward pass that would
 

@@ -242,7 +242,7 @@ class Trainer:
             rows = [self.recipe.encode(view).float() for view in views]
         self.recipe.train()
         measured = health.measure(rows)
-        if warning := health.collapse(measured, rows[0].shape):
+        if measured and (warning := health.collapse(measured, rows[0].shape)):
             self._warn(warning)
         return measured
 
