@@ -1,13 +1,14 @@
 # make demo   trains and evaluates on the built-in pictures; ends by naming the report
 # make test   lint, types and the whole test suite
 # make test-timm   what needs torchvision or timm, in an environment of its own (5.6 GB: torchvision's CUDA build of torch)
+# make reliability   measures what docs/reliability.md and docs/scaling.md claim, about an hour
 # make docs   writes docs/recipes.md anew from the recipes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-timm docs lint clean
+.PHONY: demo test test-timm reliability docs lint clean
 
 # Two stamps: what a user needs, and what a developer needs on top.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -39,6 +40,9 @@ $(VENV)-timm/.installed: pyproject.toml
 
 test-timm: $(VENV)-timm/.installed
 	$(VENV)-timm/bin/pytest tests/modalities/image/test_views_torchvision.py tests/modalities/image/test_encoders_outside.py
+
+reliability: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/reliability/run.py
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m twofold.apps.catalogue > docs/recipes.md

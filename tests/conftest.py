@@ -11,6 +11,12 @@ from twofold.training import metrics_log
 from twofold.training.options import TrainingOptions
 
 SMALL_HEADS = {
+    "simclr": {},
+    "supcon": {},
+    "dcl": {},
+    "mv-dhel": {"view_count": 3},
+    "mv-infonce": {"view_count": 3},
+    "cacr": {"view_count": 3},
     "moco-v2": {"queue_size": 64, "hidden_dim": 32, "projection_dim": 16},
     "moco-v3": {"hidden_dim": 32, "projection_dim": 16},
     "byol": {"hidden_dim": 32, "projection_dim": 16},
@@ -19,12 +25,12 @@ SMALL_HEADS = {
     "vicreg": {"projection_dim": 64, "hidden_dim": 64},
     "nnclr": {"queue_size": 64, "hidden_dim": 32, "projection_dim": 16},
     "dino": {"prototypes": 32, "hidden_dim": 32, "bottleneck_dim": 16, "view_count": 3},
-    "swav": {"prototypes": 16, "hidden_dim": 32, "projection_dim": 16, "view_count": 3},
-    "mochi": {"queue_size": 64, "hidden_dim": 32, "projection_dim": 16, "mixed": 8, "with_query": 4},
-    "mv-dhel": {"view_count": 3},
-    "mv-infonce": {"view_count": 3},
-    "cacr": {"view_count": 3},
+    "swav": {"prototypes": 16, "hidden_dim": 32, "projection_dim": 16, "view_count": 3, "queue_size": 64},
+    "mochi": {"queue_size": 64, "hidden_dim": 32, "projection_dim": 16, "hardest": 8, "mixed": 8, "with_query": 4},
+    "isogclr": {},
+    "understanding-cl": {},
 }
+"""Options by recipe that make it small: the whole catalogue runs in seconds."""
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +44,18 @@ def digits_held_out():
     return twofold.data.digits("test").subset(torch.arange(120))
 
 
+@pytest.fixture(scope="session")
+def small_recipes():
+    """The options of every recipe of the catalogue that give it a small encoder and small heads."""
+    return {name: {"encoder": "convnet-w16"} | options for name, options in SMALL_HEADS.items()}
+
+
 @pytest.fixture
-def make_recipe():
+def make_recipe(small_recipes):
     """``make_recipe(name, **options)``: a recipe with a small encoder and small heads."""
 
     def make(name, **options):
-        return catalogue.get(name)(**({"encoder": "convnet-w16"} | SMALL_HEADS.get(name, {}) | options))
+        return catalogue.get(name)(**(small_recipes[name] | options))
 
     return make
 

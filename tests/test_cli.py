@@ -190,10 +190,16 @@ def test_foreign_folders_are_not_written_to(photos, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_an_option_that_does_not_exist(photos):
+    assert "There is no option --temprature; did you mean '--temperature'" in bad(
+        "train", "simclr", photos, "--temprature", "1"
+    )
+
+
 def test_what_click_refuses_itself(photos):
-    unknown = twofold_command("train", "simclr", photos, "--temprature", "1")
+    unknown = twofold_command("evaluate", "run", photos, "--test-frction", "1")
     assert unknown.exit_code == 2
-    assert "--temperature" in unknown.output
+    assert "--test-fraction" in unknown.output
     assert twofold_command("compare", "simclr", "--data", photos, "--seeds", "0").exit_code == 2
     assert twofold_command("embed", "run").exit_code == 2
 

@@ -33,7 +33,7 @@ def kills(result: Result) -> str:
     return (
         f"One run of `{result['recipe']}` ({result['steps']} steps, a checkpoint every {result['checkpoint_steps']}, "
         f"{result['workers']} reading threads) was killed {result['kills']} times with SIGKILL, "
-        f"{result['aimed']} of these aimed at a checkpoint being written; {result['torn_checkpoints']} left a torn one. "
+        f"{result['aimed']} of these aimed at a checkpoint being written; {result['torn_checkpoints']} tore one. "
         f"Repetitions of the whole: {result['runs']}; survived: {result['survived']}, lost: {result['lost']}, "
         f"{outcome}. Work done twice: {result['steps_repeated']} steps in all, at most "
         f"{result['steps_repeated_at_most']} after one kill."
@@ -54,8 +54,8 @@ def gradients(result: Result) -> str:
     furthest = max(entry[name]["off_by"] for entry in ours for name in names if entry[name]["off_by"] is not None)
     head = ["way", "W", "loss", "norm of the encoder's gradient", "cosine", "temperature's gradient"]
     return (
-        f"{len(result['objectives'])} objectives and variants, float64, gloo; ratios to one process with the whole batch, "
-        f"for each way the objective that is furthest off. Ours are never further off than {furthest:.0e}.\n\n"
+        f"{len(result['objectives'])} objectives and variants, float64, gloo; ratios to one process with the whole "
+        f"batch, for each way the objective that is furthest off. Ours are never further off than {furthest:.0e}.\n\n"
         + table(head, rows)
     )
 

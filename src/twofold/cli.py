@@ -45,10 +45,22 @@ class TrainCommand(click.Command):
         name = self.recipe_of(args)
         self.params = [p for p in self.params if not getattr(p, "derived", False)]
         if name is not None:
-            from twofold.apps.options import command_options
+            from twofold.apps.options import chosen_modality, command_options
 
-            self.params += command_options(name)
+            config, modality = self.value_of("--config", args), self.value_of("--modality", args)
+            modality = chosen_modality({"modality": modality}, Path(config) if config else None)
+            self.params += command_options(name, modality)
         return super().parse_args(context, args)
+
+    def value_of(self, flag: str, args: list[str]) -> str | None:
+        """What is given with a flag, as ``flag value`` or ``flag=value``; the last one counts."""
+        found = None
+        for word, following in zip(args, [*args[1:], None], strict=True):
+            if word == flag:
+                found = following
+            elif word.startswith(f"{flag}="):
+                found = word.partition("=")[2]
+        return found
 
     def recipe_of(self, args: list[str]) -> str | None:
         """The first word that is neither an option nor an option's value."""
@@ -62,7 +74,7 @@ class TrainCommand(click.Command):
         return None
 
 
-@main.command(cls=TrainCommand)
+@main.command(cls=TrainCommand, context_settings={"ignore_unknown_options": True})  # told with all other faults
 @click.argument("recipe")
 @click.argument("source", nargs=-1, type=click.Path())
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; an unfinished run in it is resumed.")
@@ -82,7 +94,8 @@ def train(
     """
     from twofold.apps import runs
 
-    options = runs.merged_options(recipe, given, config)
+    unknown = [word for word in source if word.startswith("--")]
+    options = runs.merged_options(recipe, given, config, unknown=unknown)
     runs.train(recipe, list(source), out=out, quiet=quiet, command=_command(), options=options)
 
 

@@ -70,7 +70,7 @@ def _no_temperature(objective: Loss, **fixed: Any) -> Loss:
 
 
 def _attraction_repulsion(**fixed: Any) -> Loss:
-    return lambda z, t, index, **options: sum(objectives.attraction_repulsion(z, **fixed, **options))
+    return lambda z, t, index, **options: torch.stack(objectives.attraction_repulsion(z, **fixed, **options)).sum()
 
 
 def _global(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:

@@ -12,28 +12,6 @@ from twofold.recipes import catalogue, running
 from twofold.training import metrics_log
 from twofold.training.options import TrainingOptions
 
-SMALL = {
-    "simclr": {},
-    "supcon": {},
-    "dcl": {},
-    "mv-dhel": {"view_count": 3},
-    "mv-infonce": {"view_count": 3},
-    "cacr": {"view_count": 3},
-    "moco-v2": {"queue_size": 100},
-    "moco-v3": {"hidden_dim": 64, "projection_dim": 32},
-    "byol": {"hidden_dim": 64, "projection_dim": 32},
-    "simsiam": {"projection_dim": 64, "hidden_dim": 16},
-    "barlow": {"projection_dim": 128, "hidden_dim": 128},
-    "vicreg": {"projection_dim": 128, "hidden_dim": 128},
-    "nnclr": {"queue_size": 100, "hidden_dim": 64, "projection_dim": 32},
-    "dino": {"prototypes": 32, "hidden_dim": 64, "bottleneck_dim": 32, "view_count": 3},
-    "swav": {"prototypes": 16, "hidden_dim": 64, "projection_dim": 32, "view_count": 3, "queue_size": 64},
-    "mochi": {"queue_size": 100, "hardest": 8, "mixed": 8, "with_query": 4, "start": 0.2},
-    "isogclr": {},
-    "understanding-cl": {},
-}
-"""Small heads, so that the whole catalogue runs in seconds."""
-
 STEADY = {
     "dino": {"momentum": 1.0, "center_momentum": 1.0},
     "moco-v2": {"momentum": 1.0},
@@ -44,23 +22,18 @@ STEADY = {
 RECIPES = sorted(catalogue.RECIPES)
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return twofold.data.digits("train").subset(torch.arange(192))
-
-
-def make(name, **options):
-    return catalogue.get(name)(encoder="convnet-w16", **(SMALL[name] | options))
-
-
 def settings(name, **changes):
     chosen = {"epochs": 8, "batch_size": 64, "lr": 3e-3, "seed": 5, "precision": "float32", "workers": 0} | changes
     return TrainingOptions.checked(**chosen).resolved(catalogue.get(name).training_defaults)
 
 
-def fit(name, dataset, out=None, **changes):
-    recipe = make(name)
-    return recipe, running.fit_dataset(recipe, dataset, settings(name, **changes), out=out)
+@pytest.fixture
+def fit(make_recipe, digits_set):
+    def fitted(name, out=None, **changes):
+        recipe = make_recipe(name)
+        return recipe, running.fit_dataset(recipe, digits_set, settings(name, **changes), out=out)
+
+    return fitted
 
 
 def same_state(first, second):
@@ -69,36 +42,36 @@ def same_state(first, second):
     return [key for key in a if not torch.equal(a[key], b[key])]
 
 
-def test_the_small_settings_cover_the_catalogue():
-    assert set(SMALL) == set(catalogue.RECIPES)
+def test_the_small_settings_cover_the_catalogue(small_recipes):
+    assert set(small_recipes) == set(catalogue.RECIPES)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_few_steps_reduce_the_loss_and_the_files_give_the_same_vectors(name, digits, tmp_path):
-    recipe = make(name, **STEADY.get(name, {}))
-    result = running.fit_dataset(recipe, digits, settings(name), out=tmp_path / "run")
+def test_a_few_steps_reduce_the_loss_and_the_files_give_the_same_vectors(name, make_recipe, digits_set, tmp_path):
+    recipe = make_recipe(name, **STEADY.get(name, {}))
+    result = running.fit_dataset(recipe, digits_set, settings(name), out=tmp_path / "run")
     losses = [record["loss"] for record in metrics_log.read(tmp_path / "run" / "metrics.jsonl")]
     assert len(losses) == result.steps == 24
     assert all(math.isfinite(loss) for loss in losses)
     # The first steps meet an empty queue or a fresh center, so what counts is the fall after them.
     assert sum(losses[-4:]) < sum(losses[4:8])
 
-    vectors = recipe.embed(digits)
+    vectors = recipe.embed(digits_set)
     assert vectors.shape == (192, recipe.encoder.dim)
     assert vectors.std(0).max() > 0
     again = twofold.load(tmp_path / "run")
     assert type(again) is type(recipe)
-    assert torch.equal(again.embed(digits), vectors)
+    assert torch.equal(again.embed(digits_set), vectors)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_resumed_equals_uninterrupted(name, digits, tmp_path, monkeypatch):
-    whole, _ = fit(name, digits, out=tmp_path / "whole", epochs=3)
+def test_resumed_equals_uninterrupted(name, fit, make_recipe, digits_set, tmp_path, monkeypatch):
+    whole, _ = fit(name, out=tmp_path / "whole", epochs=3)
 
     class Killed(BaseException):
         pass
 
-    recipe = make(name)
+    recipe = make_recipe(name)
     monkeypatch.setattr(type(recipe), "before_epoch", lambda self, epoch: stop_at(epoch))
 
     def stop_at(epoch):
@@ -106,10 +79,10 @@ def test_resumed_equals_uninterrupted(name, digits, tmp_path, monkeypatch):
             raise Killed
 
     with pytest.raises(Killed):
-        running.fit_dataset(recipe, digits, settings(name, epochs=3, checkpoint_steps=4), out=tmp_path / "cut")
+        running.fit_dataset(recipe, digits_set, settings(name, epochs=3, checkpoint_steps=4), out=tmp_path / "cut")
     monkeypatch.undo()
     assert len(metrics_log.read(tmp_path / "cut" / "metrics.jsonl")) == 6
-    resumed, result = fit(name, digits, out=tmp_path / "cut", epochs=3)
+    resumed, result = fit(name, out=tmp_path / "cut", epochs=3)
     assert result.steps == 9
     assert same_state(whole, resumed) == []
     first, second = (
@@ -123,9 +96,9 @@ def test_resumed_equals_uninterrupted(name, digits, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_seed_decides_everything(name, digits):
-    first, _ = fit(name, digits, epochs=1)
-    second, _ = fit(name, digits, epochs=1)
-    other, _ = fit(name, digits, epochs=1, seed=6)
+def test_the_seed_decides_everything(name, fit):
+    first, _ = fit(name, epochs=1)
+    second, _ = fit(name, epochs=1)
+    other, _ = fit(name, epochs=1, seed=6)
     assert same_state(first, second) == []
     assert same_state(first, other) != []

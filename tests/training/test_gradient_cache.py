@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import gather_worker
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from objective_cases import Case
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -89,6 +91,18 @@ def test_gradients_are_those_of_the_full_batch_for_any_micro_batches(sizes: list
     assert not any(value.requires_grad for value in (*outputs.values(), *cached.values()))
 
 
+@pytest.mark.parametrize("case", gather_worker.ALL_CASES, ids=lambda case: case.name)
+def test_every_objective_has_the_gradient_of_the_full_batch(case: Case) -> None:
+    count = 9
+    loss, expected = gather_worker.loss_and_gradients(case, torch.arange(count))
+    assert ("temperature" in expected) == (case.has_temperature and case.name != "global_contrastive")
+    assert all(gradient.norm() > 1e-4 for gradient in expected.values())
+    for size in range(1, count + 1):
+        cached, actual = gather_worker.loss_and_gradients(case, torch.arange(count), micro_batch=size)
+        assert cached == pytest.approx(loss, rel=1e-12)
+        assert_close(actual, expected)
+
+
 @pytest.mark.parametrize("size", [1, 5, 12])
 def test_dropout_is_replayed(size: int) -> None:
     module = Toy(dropout=0.5)
@@ -101,14 +115,42 @@ def test_dropout_is_replayed(size: int) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_the_second_pass_draws_the_masks_of_the_first() -> None:
+    module, masks = Toy(dropout=0.5), []
+    module.net[2].register_forward_hook(lambda layer, inputs, output: masks.append(output != 0))
+    gradient_cache.backward(module, module.represent, inputs().split(5, 1), module.objective, seed=seed)
+    assert len(masks) == 2 * 3 * 2  # passes, micro-batches, views
+    first, second = masks[:6], masks[6:]
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not any(torch.equal(first[0], other) for other in first[1:])
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 12])
+def test_batch_norm_gives_the_gradient_of_a_batch_normalised_in_pieces(size: int) -> None:
+    module, chunks = Toy(norm=True), list(inputs().split(size, 1))
+    in_pieces, _ = seeded_reference(module, chunks)
+    whole, _ = seeded_reference(module, [inputs()])
+    gradient_cache.backward(module, module.represent, chunks, module.objective, seed=seed)
+    actual = grads(module)
+    assert_close(actual, in_pieces)
+    alike = F.cosine_similarity(actual["net.0.weight"].flatten(), whole["net.0.weight"].flatten(), dim=0)
+    assert (alike < 0.999) == (size < 12)  # the price of micro-batches
+
+
+def test_batch_norm_in_evaluation_mode_leaves_the_gradient_exact() -> None:
+    module = Toy(norm=True).eval()
+    whole, _ = seeded_reference(module, [inputs()])
+    gradient_cache.backward(module, module.represent, inputs().split(5, 1), module.objective, seed=seed)
+    assert_close(grads(module), whole)
+
+
 def test_running_statistics_are_updated_once_a_micro_batch() -> None:
     reference, module = Toy(norm=True), Toy(norm=True)
     chunks = list(inputs().split(4, 1))
-    expected, _ = seeded_reference(reference, chunks)
+    seeded_reference(reference, chunks)
     gradient_cache.backward(module, module.represent, chunks, module.objective, seed=seed)
-    assert_close(grads(module), expected)
     assert_close(dict(module.named_buffers()), dict(reference.named_buffers()))
-    assert int(module.net[1].num_batches_tracked) == 6  # three micro-batches of two views
+    assert module.get_buffer("net.1.num_batches_tracked") == 6  # three micro-batches of two views
     assert module.net[1].track_running_stats
 
 

@@ -64,91 +64,25 @@ def test_synchronized_batch_norm_alone_is_batch_norm() -> None:
     assert ours.state_dict().keys() == theirs.state_dict().keys()
 
 
-WORKER = """
-import sys
-import torch
-from torch import nn
-from twofold.contrast.gather import gather, local_rows
-from twofold.training import distributed
-from twofold.training.distributed import average_gradients, broadcast_object, smallest, synchronize_batch_norm
-
-torch.set_num_threads(1)
-
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        last = nn.BatchNorm1d(5, affine=False, momentum=None)
-        self.net = nn.Sequential(nn.Conv1d(3, 4, 1), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(8, 5), last)
-        self.temperature = nn.Parameter(torch.tensor(0.5))
-        self.unused = nn.Parameter(torch.ones(1))
-        self.main_only = nn.Parameter(torch.ones(2))
-        self.double()
-        for parameter in list(self.net.parameters()):
-            parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-
-    def forward(self, views):
-        return torch.stack([self.net(view) for view in views])
-
-
-def loss(module, z):
-    z = nn.functional.normalize(z, dim=-1)
-    rows = local_rows(z.shape[1])
-    logits = z[0] @ gather(z[1]).T / module.temperature
-    return nn.functional.cross_entropy(logits, rows)
-
-
-views = torch.randn(2, 8, 3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-alone = Net()
-loss(alone, alone(views)).backward()  # before there is a group: one process, the whole batch
-
-with distributed.processes("cpu") as process:
-    assert process.world == 2 and process.is_main == (process.rank == 0)
-    assert smallest(3 + process.rank) == 3
-    assert broadcast_object(["from", process.rank]) == ["from", 0]
-    process.barrier()
-    net = Net()
-    names = list(net.state_dict())
-    net = synchronize_batch_norm(net, process)
-    assert list(net.state_dict()) == names
-    loss(net, net(views.chunk(2, 1)[process.rank])).backward()
-    if process.is_main:
-        net.main_only.grad = torch.full((2,), 3.0, dtype=torch.float64)
-    average_gradients(net)
-    assert net.unused.grad is None
-    assert net.main_only.grad.tolist() == [1.5, 1.5]
-    for (name, ours), theirs in zip(net.named_parameters(), alone.parameters(), strict=True):
-        if name not in ("unused", "main_only"):
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12, msg=lambda text: name + text)
-    assert float(net.net[0].weight.grad.norm()) > 1e-4
-    for (name, ours), theirs in zip(net.named_buffers(), alone.buffers(), strict=True):
-        torch.testing.assert_close(ours, theirs, msg=lambda text: name + text)
-assert not torch.distributed.is_initialized()
-print("done")
-"""
-
-
-def test_two_processes_give_the_gradients_and_statistics_of_one(tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
+@pytest.mark.parametrize("world", [2, 4])
+def test_several_processes_give_the_gradients_and_statistics_of_one(world: int) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common = {**os.environ, "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     running = [
         subprocess.Popen(
-            [sys.executable, str(script)],
+            [sys.executable, str(Path(__file__).with_name("process_worker.py"))],
             env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(2)
+        for rank in range(world)
     ]
     try:
         for process in running:
-            printed, complaints = process.communicate(timeout=100)
+            printed, complaints = process.communicate(timeout=300)
             assert process.returncode == 0, complaints
             assert printed == "done\n"
     finally:

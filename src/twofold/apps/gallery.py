@@ -48,5 +48,5 @@ def gallery(recipe: Recipe, dataset: Dataset, *, seed: int) -> dict[str, Any]:
             }
             for row, query in enumerate(queries)
         ],
-        "raw_name": f"raw {recipe.modality.item} values",
+        "raw_name": recipe.modality.raw,
     }

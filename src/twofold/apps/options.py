@@ -19,7 +19,23 @@ from twofold.recipes.base import Recipe
 from twofold.training.options import TrainingOptions
 
 
-def all_options(recipe: type[Recipe], modality: str = "image") -> dict[str, dict[str, Option]]:
+def chosen_modality(given: Mapping[str, Any], config: Path | None) -> str:
+    """The modality of a training command: that of the command line, of the file, or the default.
+
+    A name that does not exist gives the default: it is reported with all other faults.
+    """
+    name = given.get("modality")
+    if name is None and config is not None and config.is_file():
+        try:
+            content = tomllib.loads(config.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            content = {}  # reported where the options are read
+        parts = [content, *(part for part in content.values() if isinstance(part, dict))]
+        name = next((part["modality"] for part in parts if "modality" in part), None)
+    return name if isinstance(name, str) and name in modalities.MODALITIES else modalities.DEFAULT
+
+
+def all_options(recipe: type[Recipe], modality: str = modalities.DEFAULT) -> dict[str, dict[str, Option]]:
     """Every option of a training command, by whom it belongs to: ``recipe``, ``data``, ``training``."""
     reading = options_of(modalities.get(modality).read)
     return {
@@ -52,11 +68,11 @@ def _metavar(option: Option) -> str:
     return "|".join(kinds).upper()
 
 
-def command_options(recipe: str) -> list[click.Parameter]:
-    """The click options of ``twofold train RECIPE``."""
+def command_options(recipe: str, modality: str = modalities.DEFAULT) -> list[click.Parameter]:
+    """The click options of ``twofold train RECIPE --modality MODALITY``."""
     return [
         DerivedOption(option, owner)
-        for owner, options in all_options(catalogue.get(recipe)).items()
+        for owner, options in all_options(catalogue.get(recipe), modality).items()
         for option in options.values()
     ]
 

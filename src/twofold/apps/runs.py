@@ -13,18 +13,19 @@ import click
 import torch
 from torch import nn
 
+from twofold import modalities
 from twofold.apps import sources
 from twofold.apps.gallery import gallery
-from twofold.apps.options import all_options, from_toml
+from twofold.apps.options import all_options, chosen_modality, from_toml
 from twofold.apps.report import ReportData, write
 from twofold.dataset import Dataset
 from twofold.errors import ConfigError, DataError
 from twofold.evaluation import Evaluation
-from twofold.options import parse
+from twofold.options import did_you_mean, options_of, parse, problems_of
 from twofold.recipes import catalogue, measuring, replaying, running, saving
-from twofold.recipes.base import Recipe
+from twofold.recipes.base import Recipe, name_problems
 from twofold.training import distributed, metrics_log, nonfinite
-from twofold.training.distributed import on_main, speaks
+from twofold.training.distributed import device_problems, on_main, speaks
 from twofold.training.files import read_json, write_json
 from twofold.training.options import TrainingOptions
 from twofold.training.progress import make_progress
@@ -33,15 +34,25 @@ UNTRAINED_HERE: dict[str, Any] = {"source": [], "reading": {}, "training": {"see
 """What a folder lacks that was saved from Python and is no run."""
 
 
-def merged_options(recipe: str, given: Mapping[str, str | None], config: Path | None) -> dict[str, Any]:
+def merged_options(
+    recipe: str, given: Mapping[str, str | None], config: Path | None, *, unknown: Sequence[str] = ()
+) -> dict[str, Any]:
     """The options of a training command: those of the file, overruled by those on the command line.
+
+    Args:
+        recipe: A recipe's name.
+        given: What was typed behind options; None where an option was not given.
+        config: A TOML file.
+        unknown: Options that were typed and do not exist, such as ``--batchsize``.
 
     Raises:
         ConfigError: Naming every faulty option at once.
     """
-    known = {name: o for options in all_options(catalogue.get(recipe)).values() for name, o in options.items()}
+    modality = chosen_modality(given, config)
+    known = {name: o for group in all_options(catalogue.get(recipe), modality).values() for name, o in group.items()}
     values: dict[str, Any] = {}
-    problems = []
+    flags = [f"--{name.replace('_', '-')}" for name in known]
+    problems = [f"There is no option {word.partition('=')[0]}{did_you_mean(word, flags)}" for word in unknown]
     try:
         values = from_toml(config, known) if config else {}
     except ConfigError as error:
@@ -56,16 +67,30 @@ def merged_options(recipe: str, given: Mapping[str, str | None], config: Path | 
             continue
         if problem := known[name].problem(values[name]):
             problems.append(problem)
+    problems += device_problems(values.get("device", "auto"))
+    problems += _faults_together(catalogue.get(recipe), values)
     if problems:
         raise ConfigError(problems)
     return values
+
+
+def _faults_together(recipe: type[Recipe], values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with names, and with options of a recipe that are right one by one."""
+    own = {name: value for name, value in values.items() if name in options_of(recipe)}
+    if problems_of(own, options_of(recipe), owner=recipe.__name__):
+        return name_problems(own)
+    try:
+        recipe(**own)
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def train(
     name: str, source: Sequence[str], *, out: Path | None, quiet: bool, command: str, options: Mapping[str, Any]
 ) -> None:
     """Train a recipe, save it, measure it where there are labels, and write the report."""
-    groups = all_options(catalogue.get(name))
+    groups = all_options(catalogue.get(name), options.get("modality", modalities.DEFAULT))
     recipe = catalogue.get(name)(**{key: value for key, value in options.items() if key in groups["recipe"]})
     settings = TrainingOptions.checked(**{key: value for key, value in options.items() if key in groups["training"]})
     reading = {key: value for key, value in options.items() if key in groups["data"]}

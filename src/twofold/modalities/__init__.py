@@ -16,8 +16,11 @@ from twofold.options import did_you_mean
 
 MODALITIES: dict[str, str] = {
     "image": "twofold.modalities.image",
+    "audio": "twofold.modalities.audio",
+    "points": "twofold.modalities.points",
 }
 """Name → module with a ``MODALITY`` object, imported when first used."""
+DEFAULT = "image"
 
 
 class Modality(Protocol):
@@ -26,6 +29,8 @@ class Modality(Protocol):
     name: str
     item: str
     """What one sample is called ("image"), for progress and reports."""
+    raw: str
+    """What :meth:`raw_features` are, for tables ("raw pixels"); they are standardized there."""
     default_encoder: str
 
     def read(self, source: Any, **options: Any) -> Dataset:
@@ -42,6 +47,10 @@ class Modality(Protocol):
 
     def describe(self, dataset: Dataset) -> str:
         """One paragraph: what was read."""
+        ...
+
+    def problems(self, encoder: str | None, views: str | None) -> list[str]:
+        """What is wrong with the names of an encoder and of views, as far as that shows before there is data."""
         ...
 
     def choose_views(self, spec: dict[str, Any], *, preferred: str) -> str:

@@ -14,22 +14,28 @@ from twofold.options import did_you_mean
 
 Builder = Callable[..., nn.Module]
 """``builder(spec, **options) -> network``."""
+Known = Mapping[str, tuple[Builder, str]]
+"""Name → builder, and the letters of the options it takes."""
 
 
-def from_name(
+def from_name(name: str, spec: Mapping[str, Any], known: Known, options: Mapping[str, str], **more: Any) -> nn.Module:
+    """The network of a name such as ``convnet-w16``, for data with these facts; see :func:`parsed`."""
+    builder, chosen = parsed(name, known, options, **more)
+    return builder(spec, **chosen)
+
+
+def parsed(
     name: str,
-    spec: Mapping[str, Any],
-    known: Mapping[str, tuple[Builder, str]],
+    known: Known,
     options: Mapping[str, str],
     *,
     flags: Mapping[str, str] | None = None,
     elsewhere: Iterable[str] = (),
-) -> nn.Module:
-    """A network by a name such as ``convnet-w16``: one of ``known``, and a suffix for each option.
+) -> tuple[Builder, dict[str, Any]]:
+    """The builder that a name stands for, one of ``known``, and its keywords, one for each suffix of the name.
 
     Args:
         name: What the user wrote.
-        spec: Facts of the data, for the builder.
         known: Name → builder, and the letters of the options it takes.
         options: Letter → keyword of the builder, such as ``{"w": "width"}``; the value is the number that follows.
         flags: Word → letter of an option that a builder must take to know the flag, which is passed as True.
@@ -58,7 +64,30 @@ def from_name(
             raise ConfigError(
                 f"encoder {name!r}: {base} has no option '-{suffix}'; it has {', '.join(possible) or 'none'}"
             )
-    return builder(spec, **chosen)
+    return builder, chosen
+
+
+def name_problems(
+    encoder: str | None, views: str | None, *, check: Callable[[str], Any], presets: Iterable[str]
+) -> list[str]:
+    """What is wrong with the names of an encoder and of views.
+
+    Args:
+        encoder: A name, or None for the default.
+        views: A name, or None for the default.
+        check: Raises a ConfigError if no encoder has a name.
+        presets: The names of views.
+    """
+    found: list[str] = []
+    if encoder is not None:
+        try:
+            check(encoder)
+        except ConfigError as error:
+            found += error.problems
+    presets = list(presets)
+    if views is not None and views not in presets:
+        found.append(f"There are no views called {views!r}{did_you_mean(views, presets)}")
+    return found
 
 
 def measured_dim(encoder: nn.Module, blank: Any) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from twofold import modalities
 from twofold.dataset import Views
 from twofold.errors import ConfigError, RunError
-from twofold.options import ViewCount, check, defaults, options_of
+from twofold.options import ViewCount, defaults, options_of, problems_of
 
 Batch = dict[str, Any]
 """``views`` (a list), ``index``, ``label`` where there are labels, ``progress`` in [0, 1), ``generator``."""
@@ -69,7 +69,9 @@ class Recipe(nn.Module):
                 f"{cls.__name__} takes keyword arguments only, such as {cls.__name__}(encoder='resnet18')."
             )
         known = options_of(cls)
-        check(options, known, owner=cls.__name__)
+        problems = problems_of(options, known, owner=cls.__name__) + name_problems(options)
+        if problems:
+            raise ConfigError(problems)
         recipe = super().__new__(cls)
         object.__setattr__(recipe, "options", {**defaults(known), **options})
         return recipe
@@ -110,7 +112,7 @@ class Recipe(nn.Module):
         return None
 
     def before_epoch(self, epoch: int) -> None:
-        """Called at the start of each epoch."""
+        """Called at the start of each epoch; not when a run resumes within one, so what it sets must be a buffer."""
 
     def before_update(self, batch: Batch) -> None:
         """Called between the backward pass and the optimizer's step: to drop gradients, say."""
@@ -192,6 +194,20 @@ class Recipe(nn.Module):
         from twofold.recipes import saving
 
         return saving.save(self, Path(folder))
+
+
+def name_problems(options: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the names of modality, encoder and views, as far as that shows before there is data."""
+    chosen = {name: options.get(name) for name in ("encoder", "views")}
+    names = {name: value if isinstance(value, str) else None for name, value in chosen.items()}
+    kind = options.get("modality", "image")
+    if not isinstance(kind, str):
+        return []  # which is a problem of the option
+    try:
+        modality = modalities.get(kind)
+    except ConfigError as error:
+        return error.problems
+    return modality.problems(**names) if any(names.values()) else []
 
 
 def by_view(network: Callable[[Any], Tensor], views: Sequence[Any]) -> Tensor:

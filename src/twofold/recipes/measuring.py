@@ -81,7 +81,7 @@ def evaluate(
     def measured() -> Evaluation:
         if baselines:
             raw = [raw_features(part, recipe) for part in _distinct(task)]
-            encoders["raw"] = encoded(f"raw {recipe.modality.item}s, standardized", _spread_out(raw, task))
+            encoders["raw"] = encoded(f"{recipe.modality.raw}, standardized", _spread_out(raw, task))
         return evaluate_encoders(encoders, seed=seed, protocol=protocol, **chosen)
 
     return on_main(measured)

@@ -21,7 +21,7 @@ from twofold.options import options_of, problems_of
 from twofold.recipes import saving
 from twofold.recipes.base import Recipe
 from twofold.training import distributed, sharding
-from twofold.training.files import write_json
+from twofold.training.files import remove_leftovers, write_json
 from twofold.training.loader import sequential
 from twofold.training.options import TrainingOptions
 from twofold.training.precision import channels_last
@@ -124,7 +124,7 @@ def fit_dataset(
         nothing_done = trainer.first_step == trainer.total_steps and "result" in claimed
         if out and not nothing_done:
             ending = {"seconds": result.seconds, "chance": result.chance, "warnings": result.warnings}
-            how["result"] = ending | {"skipped": dataset.skipped}
+            how["result"] = ending | {"skipped": dict(sorted(dataset.skipped.items()))}
             distributed.on_main(lambda: _write_ending(recipe, out, how))
     return result
 
@@ -147,6 +147,7 @@ def split_options(recipe: Recipe, options: Mapping[str, Any]) -> tuple[dict[str,
     """
     known_training, known_reading = options_of(TrainingOptions), reading_options(recipe)
     problems = problems_of(options, known_training | known_reading, owner=f"Fitting {type(recipe).__name__}")
+    problems += distributed.device_problems(options.get("device", "auto"))
     if problems:
         raise ConfigError(problems)
     training = {name: value for name, value in options.items() if name in known_training}
@@ -169,6 +170,7 @@ def _claim(out: Path, config: dict[str, Any], holding: ExitStack) -> dict[str, A
     try:
         out.mkdir(parents=True, exist_ok=True)
         holding.enter_context(run_lock(out))
+        remove_leftovers(out)
         if not path.is_file():
             write_json(path, config)
             return config

@@ -180,7 +180,7 @@ def _take(recipe: Recipe, state: Mapping[str, Tensor], origin: Path, *, assign: 
     try:
         recipe.load_state_dict(dict(state), assign=assign)
     except RuntimeError as error:
-        raise DataError(f"{origin} does not hold this recipe's weights: {error}") from error
+        raise DataError(f"{origin} does not hold this recipe's weights: {_beginning(error)}") from error
 
 
 def _check_fits(cls: type[Recipe], config: Mapping[str, Any], state: Mapping[str, Tensor], origin: Path) -> None:
@@ -195,8 +195,14 @@ def _check_fits(cls: type[Recipe], config: Mapping[str, Any], state: Mapping[str
     except (DataError, RunError, MissingExtraError):
         raise
     except Exception as error:  # whatever a builder raises for facts that are none
-        raise DataError(f"{origin} has a configuration from which nothing can be built: {error}") from error
+        raise DataError(f"{origin} has a configuration from which nothing can be built: {_beginning(error)}") from error
     _take(made, state, origin, assign=True)
+
+
+def _beginning(error: BaseException) -> str:
+    """The first 1000 characters of a message: torch lists every tensor that does not fit."""
+    text = str(error)
+    return text if len(text) <= 1000 else f"{text[:1000]} ..."
 
 
 @contextlib.contextmanager
@@ -252,7 +258,7 @@ def saved_configuration(folder: Path) -> dict[str, Any]:
 
 def _check_contents(config: Mapping[str, Any], origin: Path) -> None:
     """Raise a DataError that names every entry of a configuration that is missing or of the wrong type."""
-    problems = [name for name, kinds in _ENTRIES.items() if not isinstance(config.get(name), kinds)]
+    problems = [name for name, kinds in _ENTRIES.items() if name not in config or not isinstance(config[name], kinds)]
     problems += [name for name, kind in _MAYBE.items() if name in config and not isinstance(config[name], kind)]
     if problems:
         raise DataError(

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import pickle
 import re
 import secrets
 import shutil
@@ -52,7 +51,7 @@ class Checkpoint:
         """The optimiser's state dict, on the CPU; an optimiser's ``load_state_dict`` moves it to its parameters."""
         try:
             return torch.load(self.path / "optimizer.pt", map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        except Exception as error:
             raise RunError(f"{self.path / 'optimizer.pt'} cannot be read safely: {error}") from error
 
 
@@ -116,6 +115,8 @@ def load(path: Path | str) -> Checkpoint:
     body = {key: value for key, value in document.items() if key != "sha256"} if isinstance(document, dict) else {}
     if not body or document.get("sha256") != _digest(body):
         raise RunError(f"The checkpoint {path} is damaged: meta.json does not have the content that was written.")
+    if lacking := {"format", "step", "files", "meta"} - body.keys():
+        raise RunError(f"The checkpoint {path} is damaged: meta.json lacks {', '.join(sorted(lacking))}.")
     if body["format"] != _FORMAT:
         raise RunError(f"The checkpoint {path} has format {body['format']}; this version of twofold reads {_FORMAT}.")
     for name, expected in body["files"].items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -20,7 +21,6 @@ from torch.distributed.rendezvous import rendezvous
 
 from twofold.contrast.gather import gather, rank, world_size
 from twofold.errors import ConfigError, RunError, TwofoldError
-from twofold.training.sharding import is_split
 
 _Object = TypeVar("_Object")
 
@@ -126,6 +126,15 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def device_problems(name: Any) -> list[str]:
+    """What is wrong with the name of a device."""
+    try:
+        choose_device(name if isinstance(name, str) else "auto")  # another type is a problem of the option
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
 def speaks() -> bool:
     """Whether this process speaks to the user, also before :func:`setup`: torchrun's first, or the only one."""
     return os.environ.get("RANK", "0") == "0"
@@ -196,6 +205,12 @@ def smallest(count: int) -> int:
     shared = torch.tensor(count)
     dist.all_reduce(shared, op=dist.ReduceOp.MIN)
     return int(shared)
+
+
+def is_split(value: Any) -> bool:
+    """Whether a tensor lies in parts on several processes."""
+    module = sys.modules.get("torch.distributed.tensor")  # slow to import, and there is none before it is
+    return module is not None and isinstance(value, module.DTensor)
 
 
 def average_gradients(module: nn.Module) -> None:

@@ -36,7 +36,8 @@ class Loader:
             (unreadable files).
         batch_size: Samples in a step, over all processes. More than the dataset has: shrunk to it, with a warning.
         seed: Of the order.
-        drop_last: Leave out the last, incomplete batch of each epoch (other samples every time).
+        drop_last: Leave out the last, incomplete batch of each epoch (other samples every time). Of one that is kept,
+            rows that do not divide by the processes are left out: all get equally many.
         workers: Threads that read; 0 reads when asked.
         rank: This process's number.
         world: How many processes there are.

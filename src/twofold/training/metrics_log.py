@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,10 @@ class RecordLog(Protocol):
 
     def truncate_after(self, step: int) -> None:
         """Forget the records of later steps, before a run is resumed at ``step``."""
+        ...
+
+    def sync(self) -> None:
+        """Have the disk hold what was written."""
         ...
 
     def close(self) -> None:
@@ -64,6 +69,10 @@ class MetricsLog:
         _rewrite(self.path, [record for record in read(self.path) if record.get("step", step) <= step])
         self._file = self.path.open("a", encoding="utf-8", newline="\n")
 
+    def sync(self) -> None:
+        """Have the disk hold what was written."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -95,6 +104,10 @@ class TensorBoardLog:
         """Have TensorBoard hide what was written for later steps."""
         self.close()
         self._writer = self._open(purge_step=step + 1)
+
+    def sync(self) -> None:
+        """Hand what is pending to the operating system; TensorBoard's files are a copy, so that is enough."""
+        self._writer.flush()
 
     def close(self) -> None:
         """Write out what is pending."""

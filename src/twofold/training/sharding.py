@@ -11,7 +11,6 @@ Gradients of split parameters are averaged by FSDP2's own reduce-scatter, those 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from twofold.contrast.gather import gather, world_size
 from twofold.nn import Teacher
+from twofold.training.distributed import is_split
 from twofold.training.optimizers import load_named_state
 
 SMALLEST_UNIT = 250_000
@@ -63,12 +64,6 @@ def _units(encoder: nn.Module) -> list[nn.Module]:
     return [m for m in reversed(members) if sum(p.numel() for p in m.parameters()) >= SMALLEST_UNIT]
 
 
-def is_split(value: Any) -> bool:
-    """Whether a tensor lies in parts on several processes."""
-    module = sys.modules.get("torch.distributed.tensor")  # slow to import, and there is none before it is
-    return module is not None and isinstance(value, module.DTensor)
-
-
 def whole(value: Any) -> Any:
     """The value with every split tensor in it, at any depth of dictionaries, put together; all processes must call it.
 
@@ -76,7 +71,20 @@ def whole(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {key: whole(item) for key, item in value.items()}
-    return value.full_tensor() if is_split(value) else value
+    return _together(value) if is_split(value) else value
+
+
+def _together(tensor: Any) -> Tensor:
+    """All parts of a tensor that is split along its first dimension: equal chunks, the last ones short or empty.
+
+    With the one gather: DTensor's own way was seen to hang over gloo once (torch 2.13).
+    """
+    part = tensor.to_local()
+    chunk = math.ceil(len(tensor) / world_size())
+    padded = part.new_zeros((chunk, *part.shape[1:]))
+    padded[: len(part)] = part.detach()
+    with torch.no_grad():
+        return gather(padded)[: len(tensor)]
 
 
 @torch.no_grad()
@@ -111,12 +119,18 @@ def clip_gradients(parameters: Iterable[Tensor], largest: float | None) -> Tenso
     if not split:
         return nn.utils.clip_grad_norm_(parameters, largest or math.inf)
     together = [p for p in parameters if not is_split(p)]
-    norms = [nn.utils.get_total_norm([p.grad for p in part if p.grad is not None]) for part in (split, together)]
-    norm = torch.linalg.vector_norm(torch.stack([whole(n).float() for n in norms]))
+    squares = [torch.stack([_square(p.grad) for p in part]).sum() for part in (split, together) if part]
+    squares[0] = gather(squares[0][None]).sum()  # every process knows its parts
+    norm = torch.stack(squares).sum().sqrt()
     if largest is not None and (share := largest / (float(norm) + 1e-6)) < 1:
         for parameter in parameters:
             parameter.grad.mul_(share)  # type: ignore[union-attr]
     return norm
+
+
+def _square(gradient: Any) -> Tensor:
+    local = gradient.to_local() if is_split(gradient) else gradient
+    return local.float().square().sum()
 
 
 def separate_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -162,8 +162,8 @@ class Trainer:
                 if wanted == _STOP:
                     raise self._interruption(stop.exit_code)
             self.steps_done = self.total_steps  # also when the last batches could not be read
-        if self.first_step < self.total_steps:
-            self._save()
+            if self.first_step < self.total_steps:
+                self._save()
         self.recipe.eval()
         return TrainingResult(self.steps_done, self._seconds(), self.last, self.chance, self.warnings)
 
@@ -310,9 +310,12 @@ class Trainer:
             "processes": self.process.world,
             "warnings": self.warnings,
             "skipped_in_a_row": self.skipped_in_a_row,
+            "unreadable": dict(self.dataset.skipped),
             "seconds": self._seconds(),
             "last": self.last,
         }
+        for log in self.logs:
+            log.sync()  # after a power cut, a checkpoint must not know of steps that the metrics do not
         checkpoint.save(self.folder, self.steps_done, model=model, optimizer=optimizer, meta=meta)
 
     def _seconds(self) -> float:
@@ -329,6 +332,7 @@ class Trainer:
         self.first_step = self.steps_done = found.step
         self.warnings, self.last = list(found.meta["warnings"]), dict(found.meta["last"])
         self.skipped_in_a_row = found.meta["skipped_in_a_row"]
+        self.dataset.skipped.update(found.meta["unreadable"])
         self._clock -= found.meta["seconds"]
         for log in self.logs:
             log.truncate_after(found.step)

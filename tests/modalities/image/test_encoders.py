@@ -296,7 +296,7 @@ def test_modules_of_ones_own_are_measured_and_left_as_they_were():
     ("module", "message"),
     [
         (nn.Conv2d(3, 4, 3), r"must give a tensor \(n, dim\), it gave shape \(2, 4, 30, 30\)"),
-        (nn.Linear(7, 4), r"Linear fails on pictures of shape \(2, 3, 32, 32\)"),
+        (nn.Linear(7, 4), r"Linear fails on a batch of shape \(2, 3, 32, 32\)"),
     ],
 )
 def test_modules_that_do_not_fit(module: nn.Module, message: str):

@@ -155,11 +155,13 @@ def test_torchvision_models(monkeypatch: pytest.MonkeyPatch):
         return nn.Sequential(trunk, nn.Sequential(nn.Dropout(), nn.Linear(6, 1000)))
 
     fake = ModuleType("torchvision")
-    models = SimpleNamespace(get_model=get_model)
+    models = SimpleNamespace(get_model=get_model, list_models=lambda module: ["net"])
     monkeypatch.setitem(sys.modules, "torchvision", fake)
     monkeypatch.setitem(sys.modules, "torchvision.models", models)  # type: ignore[arg-type]
     encoder = make_encoder("torchvision:net", spec())
     assert encoder.dim == 6
     make_encoder("torchvision:net", spec(), rebuild=encoder.rebuild)
     assert asked == ["DEFAULT", None]
+    with pytest.raises(ConfigError, match="no classification model of that name"):
+        make_encoder("torchvision:maskrcnn_resnet50_fpn@scratch", spec())  # would fetch the weights of its backbone
     assert encoder.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from twofold.dataset import Dataset, Views
 from twofold.errors import DataError
+from twofold.modalities.encoders import name_problems
 from twofold.modalities.image import data, views
-from twofold.modalities.image.encoders import make_encoder
+from twofold.modalities.image.encoders import check_name, make_encoder
 from twofold.modalities.image.views.colour import grey
+from twofold.modalities.image.views.presets import PRESETS
 
 __all__ = ["MODALITY", "ImageModality"]
 
@@ -30,6 +32,7 @@ class ImageModality:
 
     name = "image"
     item = "image"
+    raw = "raw images"
     default_encoder = "resnet18"
 
     def read(
@@ -68,6 +71,9 @@ class ImageModality:
 
     def describe(self, dataset: Dataset) -> str:
         return data.summary(dataset)
+
+    def problems(self, encoder: str | None, views: str | None) -> list[str]:
+        return name_problems(encoder, views, check=check_name, presets=PRESETS)
 
     def choose_views(self, spec: dict[str, Any], *, preferred: str) -> str:
         return "digits" if int(spec["size"]) <= CHARACTERS else preferred

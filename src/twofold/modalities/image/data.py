@@ -12,13 +12,14 @@ from torch import Tensor
 from twofold.dataset import Dataset
 from twofold.errors import ConfigError, DataError
 from twofold.modalities.image.readers.arrays import ImageArrays
+from twofold.modalities.image.readers.arrow_tables import is_saved_dataset, read_parquet, read_saved
 from twofold.modalities.image.readers.decode import SUFFIXES
 from twofold.modalities.image.readers.files import ImageFiles, Pictures, open_files
 from twofold.modalities.image.readers.folders import read_folders, read_paths
-from twofold.modalities.image.readers.hub import is_hub_dataset, is_saved_dataset, load_saved, read_hub
+from twofold.modalities.image.readers.hub import is_hub_dataset, read_hub
 from twofold.modalities.image.readers.idx import choose_images, is_idx
 from twofold.modalities.image.readers.memory import from_arrays, from_idx, from_pictures, read_array_file
-from twofold.modalities.image.readers.tables import TEXT_TABLES, read_parquet, read_text_table
+from twofold.modalities.image.readers.text_tables import TEXT_TABLES, read_text_table
 
 __all__ = ["ImageArrays", "ImageFiles", "read", "summary"]
 
@@ -42,6 +43,11 @@ def read(
     folder of IDX files, of Parquet files, or written by Hugging Face's `save_to_disk`; a file .npy, .npz, .safetensors,
     .parquet, .csv, .tsv, .jsonl or IDX; a numpy array or torch tensor, or (images, labels); a list of PIL pictures; a
     `datasets.Dataset` or DatasetDict; a dataset of ours, which is handed back.
+
+    Files may come from anybody: no code in them is run, and what would need more memory than is free is refused before
+    it is allocated (see `twofold.limits`). A table may name pictures anywhere that its reader may read, and links in
+    folders are followed: what is found there is decoded as a picture and nothing else. A folder of `save_to_disk`
+    leads to files beside it only.
 
     Args:
         source: See above.
@@ -123,8 +129,12 @@ def _check_size(size: int | None) -> None:
 def _existing(source: str | Path) -> Path:
     if "://" in str(source):
         raise DataError(f"{source}: addresses are not read; download it, and give the folder or file")
-    path = Path(source).expanduser()
-    if not path.exists():
+    try:
+        path = Path(source).expanduser()
+        exists = path.exists()
+    except (OSError, RuntimeError) as error:  # names that are too long; ~ of nobody
+        raise DataError(f"{source} cannot be looked for: {error}") from error
+    if not exists:
         near = path.parent
         while not near.exists():
             near = near.parent
@@ -137,6 +147,8 @@ def _read_path(
 ) -> ImageArrays | Pictures:
     if path.is_dir():
         return _read_folder(path, size=size, column=column, label_column=label_column, split=split)
+    if not path.is_file():
+        raise DataError(f"{path} is no file but a pipe or a device; save its content in a file")
     suffix = path.suffix.lower()
     if is_idx(path):
         return from_idx(path, size=size)
@@ -155,7 +167,7 @@ def _read_folder(
     folder: Path, *, size: int | None, column: str | None, label_column: str | None, split: str | None
 ) -> ImageArrays | Pictures:
     if is_saved_dataset(folder):
-        return read_hub(load_saved(folder), column=column, label_column=label_column, split=split, name=str(folder))
+        return read_saved(folder, column=column, label_column=label_column, split=split)
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     if any(is_idx(path) for path in files):
         chosen = choose_images(folder, split)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twofold.errors import ConfigError
+from twofold.modalities.encoders import from_name, measured_dim, parsed
 from twofold.modalities.image.backbones.convolutional import MLP, ConvNet, PatchNet
-from twofold.modalities.image.backbones.pretrained import SOURCES
+from twofold.modalities.image.backbones.pretrained import MAX_SIDE, SOURCES, shortened
 from twofold.modalities.image.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from twofold.modalities.image.backbones.vit import VisionTransformer
 from twofold.options import did_you_mean
@@ -24,6 +25,8 @@ SMALL_PICTURE = 64
 
 _MLP_PIXELS = 3 * 64 * 64
 _OPTIONS = {"w": "width", "p": "patch", "d": "depth"}
+_FLAGS = {"sincos": "p"}
+_ELSEWHERE = tuple(f"{source}:NAME" for source in SOURCES)
 
 
 class ImageEncoder(nn.Module):
@@ -132,13 +135,14 @@ def make_encoder(
     _check_spec(spec)
     if isinstance(name, nn.Module):
         return _around(name, spec, rebuild={})
+    check_name(name)
     prefix, colon, rest = name.partition(":")
     if not colon:
-        return _around(_own(name, spec), spec, rebuild={})
-    if prefix not in SOURCES:
-        raise ConfigError(f"encoder {name!r}: no source {prefix!r}{did_you_mean(prefix, SOURCES)}")
+        own = from_name(name, spec, ENCODERS, _OPTIONS, flags=_FLAGS, elsewhere=_ELSEWHERE)
+        return _around(own, spec, rebuild={})
     outside = SOURCES[prefix](rest, spec, rebuild or {})
     stated = {"mean": outside.mean, "std": outside.std}
+    _check_spec({**spec, **stated, "channels": len(outside.mean) if isinstance(outside.mean, list) else 0})
     return _around(outside.network, {**spec, **stated}, rebuild=outside.rebuild, size=outside.size)
 
 
@@ -149,32 +153,12 @@ def _around(
         raise ConfigError(f"the encoder expects {len(spec['mean'])} channels, the pictures have {spec['channels']}")
     encoder = ImageEncoder(backbone, 0, mean=spec["mean"], std=spec["std"], size=size, rebuild=rebuild)
     stated = getattr(backbone, "dim", None)
-    encoder.dim = stated if isinstance(stated, int) else _measured_dim(encoder, spec)
+    encoder.dim = stated if isinstance(stated, int) else measured_dim(encoder, _blank(spec))
     return encoder
 
 
-def _measured_dim(encoder: ImageEncoder, spec: Mapping[str, Any]) -> int:
-    """The width of the features of two blank pictures; modes and statistics of the module stay as they were."""
-    modes = [(module, module.training) for module in encoder.modules()]
-    weight = next(encoder.backbone.parameters(), encoder.mean)
-    blank = torch.zeros(2, spec["channels"], spec["size"], spec["size"])
-    try:
-        with torch.no_grad():
-            features = encoder.to(weight.device).eval()(blank.to(weight.device))
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"the encoder {type(encoder.backbone).__name__} fails on pictures of shape {tuple(blank.shape)}: {error}"
-        ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
-    if not isinstance(features, Tensor) or features.dim() != 2:
-        what = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
-        raise ConfigError(
-            f"the encoder {type(encoder.backbone).__name__} must give a tensor (n, dim), it gave {what}; "
-            "wrap it in a module that pools or flattens"
-        )
-    return int(features.shape[1])
+def _blank(spec: Mapping[str, Any]) -> Tensor:
+    return torch.zeros(2, spec["channels"], spec["size"], spec["size"])
 
 
 def _convnet(spec: Mapping[str, Any], *, width: int = 32) -> nn.Module:
@@ -228,24 +212,13 @@ ENCODERS: dict[str, tuple[Callable[..., nn.Module], str]] = {
 """Name → function of the spec, and the letters of the options it takes."""
 
 
-def _own(name: str, spec: Mapping[str, Any]) -> nn.Module:
-    """One of `ENCODERS`, with the options of its suffixes."""
-    base = max((known for known in ENCODERS if f"{name}-".startswith(f"{known}-")), key=len, default=None)
-    if base is None:
-        near = did_you_mean(re.sub(r"(-[a-z]\d+|-sincos)+$", "", name), [*ENCODERS, *(f"{s}:NAME" for s in SOURCES)])
-        raise ConfigError(f"there is no encoder {name!r}{near}")
-    build, letters = ENCODERS[base]
-    options: dict[str, Any] = {}
-    for suffix in name[len(base) :].split("-")[1:]:
-        match = re.fullmatch(r"([a-z])([1-9]\d{0,3})", suffix)
-        if match and match[1] in letters:
-            options[_OPTIONS[match[1]]] = int(match[2])
-        elif suffix == "sincos" and "p" in letters:
-            options["sincos"] = True
-        else:
-            known = [f"-{letter}NUMBER ({_OPTIONS[letter]})" for letter in letters]
-            raise ConfigError(f"encoder {name!r}: {base} has no option '-{suffix}'; it has {', '.join(known)}")
-    return build(spec, **options)
+def check_name(name: str) -> None:
+    """Raise a ConfigError if no encoder can have this name; whether data suits it, or a library has it, shows later."""
+    prefix, colon, _ = name.partition(":")
+    if not colon:
+        parsed(name, ENCODERS, _OPTIONS, flags=_FLAGS, elsewhere=_ELSEWHERE)
+    elif prefix not in SOURCES:
+        raise ConfigError(f"encoder {name!r}: no source {prefix!r}{did_you_mean(prefix, SOURCES)}")
 
 
 def _default_patch(size: int) -> int:
@@ -258,11 +231,26 @@ def _check_spec(spec: Mapping[str, Any]) -> None:
     if missing:
         raise ConfigError(f"the spec of image data lacks {', '.join(missing)}; it has: {', '.join(spec) or 'nothing'}")
     problems = [
-        f"spec[{key!r}] has {len(spec[key])} values for {spec['channels']} channels"
-        for key in ("mean", "std")
-        if len(spec[key]) != spec["channels"]
+        f"spec[{key!r}] must be a whole number in 1..{MAX_SIDE}, got {shortened(spec[key])}"
+        for key in ("channels", "size")
+        if type(spec[key]) is not int or not 1 <= spec[key] <= MAX_SIDE
     ]
-    if any(value <= 0 for value in spec["std"]):
-        problems.append(f"spec['std'] must be positive in every channel, got {spec['std']}")
+    problems += [
+        f"spec[{key!r}] must be a list of finite numbers, got {shortened(spec[key])}"
+        for key in ("mean", "std")
+        if not isinstance(spec[key], list | tuple) or not all(_is_finite(value) for value in spec[key])
+    ]
+    if not problems:
+        problems += [
+            f"spec[{key!r}] has {len(spec[key])} values for {spec['channels']} channels"
+            for key in ("mean", "std")
+            if len(spec[key]) != spec["channels"]
+        ]
+        if any(value <= 0 for value in spec["std"]):
+            problems.append(f"spec['std'] must be positive in every channel, got {spec['std']}")
     if problems:
         raise ConfigError(problems)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < math.inf

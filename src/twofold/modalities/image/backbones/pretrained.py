@@ -2,11 +2,15 @@
 
 Each function returns an `Outside`: the network, the size and normalisation its weights expect, and a JSON-able
 `rebuild` from which the same function makes the same architecture offline.
+
+A `rebuild` may come from a file that somebody else wrote. It leads only to architectures that the libraries have
+themselves: never to their hubs, to another folder, or to code that a configuration names.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +22,39 @@ from torch import Tensor, nn
 from twofold.errors import ConfigError, require
 
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+MAX_SIDE = 4096
+"""Pixels: the largest side that an encoder may expect."""
 SCRATCH = "@scratch"
 """Suffix of a name whose architecture is wanted with random weights."""
+
+
+_LARGEST = 10_000_000  # of whole numbers in a configuration: the library makes lists as long as some of them
+_NOT_ARCHITECTURE = {
+    "auto_map",
+    "_name_or_path",
+    "name_or_path",
+    "dtype",
+    "torch_dtype",
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "experts_implementation",
+    "_experts_implementation_internal",
+}
+"""Entries that say how or from where a model was loaded."""
+_ELSEWHERE: dict[str, Callable[[Any], bool]] = {
+    "attn_implementation": lambda value: isinstance(value, str) and "/" in value,  # a kernel of the hub: code
+    "_attn_implementation": lambda value: isinstance(value, str) and "/" in value,
+    "_attn_implementation_internal": lambda value: isinstance(value, str) and "/" in value,
+    "quantization_config": bool,
+    "use_kernels": bool,
+    "kernel_config": bool,
+    "use_timm_backbone": bool,
+    "use_pretrained_backbone": bool,
+    "backbone": lambda value: value is not None,
+    "model_type": lambda value: isinstance(value, str) and "timm" in value,
+}
+"""Entry → whether its value makes transformers fetch, import or run something else."""
 
 
 @dataclass
@@ -84,14 +119,14 @@ def from_transformers(name: str, spec: Mapping[str, Any], rebuild: Mapping[str, 
     """
     library = require("transformers", extra="transformers", purpose=f"the encoder 'hf:{name}'")
     if rebuild:
-        facts = dict(rebuild)
-        model = library.AutoModel.from_config(library.AutoConfig.for_model(**facts["config"]))
-        return _pooled(model, facts)
+        return _rebuilt(library, name, rebuild)
     bare, scratch = name.removesuffix(SCRATCH), name.endswith(SCRATCH)
     options = {"trust_remote_code": False, "local_files_only": Path(bare).is_dir()}
     try:
         config = library.AutoConfig.from_pretrained(bare, **options)
-        config = getattr(config, "vision_config", config)
+        whole, config = config, getattr(config, "vision_config", config)
+        for part in (whole, config):  # what says where kernels come from is no part of the dictionary
+            _refuse_elsewhere({**part.to_dict(), "attn_implementation": part._attn_implementation}, f"hf:{name}")
         facts = _processing(library, bare, config, spec, options["local_files_only"])
         if scratch:
             model, pooler = library.AutoModel.from_config(config), True
@@ -102,20 +137,71 @@ def from_transformers(name: str, spec: Mapping[str, Any], rebuild: Mapping[str, 
             pooler = not any("pooler" in key for key in loading["missing_keys"])
         model = model.float()  # checkpoints may be stored in half precision
         pooler = pooler and _gives_pooled(model, config, facts["size"])
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # the library raises whatever a configuration leads it to
         raise ConfigError(
             f"encoder 'hf:{name}' could not be loaded; is it a vision model with safetensors weights, and is the name "
-            f"or folder right? ({type(error).__name__}: {error})"
+            f"or folder right? Pickled weights are not read, and code that comes with a model is not run: if you trust "
+            f"it, load it yourself and pass the module as the encoder. ({type(error).__name__}: {error})"
         ) from error
     facts["config"] = json.loads(json.dumps(config.to_dict(), default=str))
     facts["pooling"] = "pooler" if pooler else "mean"
     return _pooled(model.train(), facts)
 
 
+def _rebuilt(library: Any, name: str, rebuild: Mapping[str, Any]) -> Outside:
+    """The architecture that a `rebuild` describes, with random weights."""
+    facts = {key: rebuild.get(key) for key in ("config", "pooling", "size", "mean", "std")}
+    config, side = facts["config"], facts["size"]
+    sized = side is None or (type(side) is int and 1 <= side <= MAX_SIDE)
+    if not isinstance(config, dict) or facts["pooling"] not in ("pooler", "mean") or not sized:
+        raise ConfigError(f"encoder 'hf:{name}': what it should be built again from is damaged: {shortened(rebuild)}")
+    _refuse_elsewhere(config, f"hf:{name}")
+    try:
+        made = library.AutoConfig.for_model(**_architecture(config))
+        model = library.AutoModel.from_config(made, trust_remote_code=False)
+    except Exception as error:  # the library raises whatever a configuration leads it to
+        raise ConfigError(
+            f"encoder 'hf:{name}' could not be built again ({type(error).__name__}: {error}); if its model is not one "
+            "of this version of transformers, build it yourself and pass the module as the encoder"
+        ) from error
+    return _pooled(model.float(), facts)
+
+
+def _architecture(config: Any) -> Any:
+    """A configuration without the entries that are no part of the architecture, on all levels."""
+    if isinstance(config, list):
+        return [_architecture(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {key: _architecture(value) for key, value in config.items() if key not in _NOT_ARCHITECTURE}
+
+
+def _refuse_elsewhere(config: Any, name: str) -> None:
+    """Refuse a configuration that leads out of transformers: to kernels of the hub, to timm, or to a quantiser.
+
+    Raises:
+        ConfigError: Naming the entry.
+    """
+    pending = [config]
+    while pending:
+        part = pending.pop()
+        pending += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        if isinstance(part, int) and abs(part) > _LARGEST:
+            raise ConfigError(f"encoder {name!r}: no number in its configuration can be as large as {shortened(part)}")
+        found = [key for key, leads in _ELSEWHERE.items() if isinstance(part, dict) and leads(part.get(key))]
+        if found:
+            raise ConfigError(
+                f"encoder {name!r}: {found[0]!r} is {shortened(part[found[0]])} in its configuration, which leads to "
+                "code or files outside transformers; build the model yourself, and pass the module as the encoder"
+            )
+
+
 def from_timm(name: str, spec: Mapping[str, Any], rebuild: Mapping[str, Any]) -> Outside:
     """A timm model without its classifier, made for the channels of `spec`."""
     timm = require("timm", extra="timm", purpose=f"the encoder 'timm:{name}'")
-    bare, scratch = name.removesuffix(SCRATCH), name.endswith(SCRATCH)
+    scratch, bare = name.endswith(SCRATCH), _library_name("timm", name.removesuffix(SCRATCH), rebuild)
     channels = int(spec["channels"])
     try:
         model = timm.create_model(bare, pretrained=not scratch and not rebuild, num_classes=0, in_chans=channels)
@@ -132,7 +218,9 @@ def from_timm(name: str, spec: Mapping[str, Any], rebuild: Mapping[str, Any]) ->
 def from_torchvision(name: str, spec: Mapping[str, Any], rebuild: Mapping[str, Any]) -> Outside:
     """A torchvision classification model whose last linear layer is left out."""
     models = require("torchvision.models", extra="timm", purpose=f"the encoder 'torchvision:{name}'")
-    bare, scratch = name.removesuffix(SCRATCH), name.endswith(SCRATCH)
+    scratch, bare = name.endswith(SCRATCH), _library_name("torchvision", name.removesuffix(SCRATCH), rebuild)
+    if bare not in models.list_models(module=models):  # detectors and the like fetch weights even if none are asked for
+        raise ConfigError(f"encoder 'torchvision:{name}': torchvision has no classification model of that name")
     try:
         model = models.get_model(bare, weights=None if scratch or rebuild else "DEFAULT")
     except (ValueError, KeyError, OSError) as error:
@@ -144,6 +232,25 @@ def from_torchvision(name: str, spec: Mapping[str, Any], rebuild: Mapping[str, A
     setattr(model.get_submodule(parent), leaf, nn.Identity())
     fixed = getattr(model, "image_size", None)
     return Outside(Flattened(model), {"torchvision": bare}, fixed, _IMAGENET["mean"], _IMAGENET["std"])
+
+
+def _library_name(library: str, name: str, rebuild: Mapping[str, Any]) -> str:
+    """The name of a model in a library: the one that was typed, or of a `rebuild` one that is no address of a hub."""
+    if not rebuild:
+        return name
+    again = rebuild.get(library)
+    if not isinstance(again, str) or not re.fullmatch(r"[\w.]+", again):
+        raise ConfigError(
+            f"encoder '{library}:{name}' cannot be built again from {shortened(rebuild)}: that is no name of "
+            f"{library}'s own models; build the model yourself, and pass the module as the encoder"
+        )
+    return again
+
+
+def shortened(value: Any) -> str:
+    """At most 80 characters of what a value looks like."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 SOURCES: dict[str, Callable[[str, Mapping[str, Any], Mapping[str, Any]], Outside]] = {

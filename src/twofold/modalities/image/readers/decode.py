@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
+import warnings
 import zlib
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from twofold.errors import require
+from twofold.limits import free_memory, in_words
+from twofold.modalities.image.readers.shown import printable
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".avif", ".jp2"}
@@ -22,6 +26,9 @@ SUFFIXES = frozenset(
 
 MAX_PIXELS = 100_000_000
 """Pictures whose header claims more pixels than this are skipped before anything is decoded."""
+
+_PIXEL_BYTES = 20  # at worst, while a picture with transparency is decoded, composited and resized
+_SURELY_FITS = 4_000_000  # pixels
 
 # Pillow's EPS reader starts Ghostscript, and rare formats are where decoders break: only these are tried.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "TGA")
@@ -41,6 +48,7 @@ _BROKEN = (
     RuntimeError,
     struct.error,
     zlib.error,
+    Warning,  # where warnings are made errors, Pillow's are reasons too
 )
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
@@ -53,7 +61,9 @@ class UnreadableError(Exception):
 
 def pillow() -> ModuleType:
     """`PIL.Image`, or an error that names the extra to install."""
-    return require("PIL.Image", extra="image", purpose="reading picture files")
+    module = require("PIL.Image", extra="image", purpose="reading picture files")
+    _quieten()
+    return module
 
 
 def open_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> Any:
@@ -63,24 +73,51 @@ def open_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> An
         UnreadableError: If it is missing, empty, no picture, or claims more than `max_pixels` pixels.
     """
     image_module = pillow()
-    if isinstance(source, bytes) and not source:
-        raise UnreadableError("empty (0 bytes)")
+    _check_regular(source)
     try:
         image = image_module.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning) as error:
         raise UnreadableError(f"too large: {error}") from error
-    except FileNotFoundError as error:
-        raise UnreadableError("no such file") from error
     except image_module.UnidentifiedImageError as error:
-        empty = not isinstance(source, bytes) and Path(source).stat().st_size == 0
-        raise UnreadableError("empty (0 bytes)" if empty else "not a picture in a known format") from error
+        raise UnreadableError("not a picture in a known format") from error
     except _BROKEN as error:
         raise UnreadableError(_reason(error)) from error
-    width, height = image.size
-    if width * height > max_pixels:
+    try:
+        _check_pixels(image.size, max_pixels)
+    except UnreadableError:
         image.close()
-        raise UnreadableError(f"too large: the header claims {width} × {height} pixels (the limit is {max_pixels:,})")
+        raise
     return image
+
+
+def _check_regular(source: str | Path | bytes) -> None:
+    """Refuse what is empty or missing, and what is no file: opening a pipe would wait for ever."""
+    if isinstance(source, bytes):
+        size = len(source)
+    else:
+        try:
+            status = Path(source).stat()
+        except FileNotFoundError as error:
+            raise UnreadableError("no such file") from error
+        except (OSError, ValueError) as error:
+            raise UnreadableError(_reason(error)) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError("not a file but a folder, a pipe or a device")
+        size = status.st_size
+    if size == 0:
+        raise UnreadableError("empty (0 bytes)")
+
+
+def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    pixels = width * height
+    if pixels > max_pixels:
+        raise UnreadableError(f"too large: the header claims {width} × {height} pixels (the limit is {max_pixels:,})")
+    if pixels > _SURELY_FITS and pixels * _PIXEL_BYTES > (free := free_memory()):
+        needed = in_words(pixels * _PIXEL_BYTES)
+        raise UnreadableError(
+            f"too large: {width} × {height} pixels need {needed} of memory, {in_words(free)} are free"
+        )
 
 
 def is_grey(image: Any) -> bool:
@@ -181,6 +218,16 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 @cache
+def _quieten() -> None:
+    """Have Pillow's warnings (odd metadata in pictures that can be read all the same) not shown.
+
+    They do not say which picture they are about. Pictures are decoded by several threads, and filters are global: so
+    the filter stays, behind all others, and whoever wants the warnings sets one of their own.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
+
+
+@cache
 def _formats() -> list[str]:
     """Those of the formats we try that this Pillow was built with."""
     image_module = pillow()
@@ -189,5 +236,5 @@ def _formats() -> list[str]:
 
 
 def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from twofold.errors import DataError
+from twofold.limits import check_memory
 from twofold.modalities.image.readers.arrays import (
     MOMENT_SAMPLE,
     checked_index,
@@ -24,6 +25,7 @@ from twofold.modalities.image.readers.arrays import (
     spread,
 )
 from twofold.modalities.image.readers.decode import MAX_PIXELS, UnreadableError, decode, is_grey, open_picture
+from twofold.modalities.image.readers.shown import shortened
 
 CACHE_BYTES = 2 * 1024**3
 """Sets whose decoded pixels fit in this are kept in memory by default."""
@@ -32,6 +34,7 @@ SIZES = (224, 160, 128, 96, 64, 32)
 """Default sides: the largest that is not above the sampled pictures' median shorter side."""
 
 _HEADER_SAMPLE = 256
+_SAMPLE_BYTES = 512 * 1024**2  # decoded pictures from which the moments are computed, at most
 _MAJORITY_AFTER = 32  # so many pictures must have been tried before "more than half fail" stops a run
 
 
@@ -72,7 +75,8 @@ class ImageFiles:
     """Pictures decoded on fetch, optionally kept in memory once decoded. Safe to fetch from several threads.
 
     A picture that cannot be used is left out of the batch and recorded in `skipped` with its reason. Up to 512
-    pictures, evenly spread, are decoded at once, for the mean and the deviation in `spec`.
+    pictures (fewer of more than 590 px, so that they take 512 MiB), evenly spread, are decoded at once, for the mean
+    and the deviation in `spec`.
 
     Args:
         pictures: Where they lie.
@@ -82,7 +86,8 @@ class ImageFiles:
         max_pixels: Pictures whose header claims more are skipped.
 
     Raises:
-        DataError: If there are no pictures, or if more than half of the sample cannot be read.
+        DataError: If there are no pictures, if more than half of the sample cannot be read, or if they are to be kept
+            and memory does not suffice.
     """
 
     def __init__(
@@ -99,6 +104,11 @@ class ImageFiles:
         self.skipped: dict[str, str] = {}
         self.label_source = pictures.label_source
         self.notes = pictures.notes
+        if cache:
+            check_memory(
+                len(pictures) * channels * size * size,
+                f"{pictures.source}: keeping {len(pictures):,} decoded pictures (cache=True)",
+            )
         self._lock = threading.Lock()
         self._tried = torch.zeros(len(pictures), dtype=torch.bool)
         self._failed: dict[int, str] = {}
@@ -172,7 +182,8 @@ class ImageFiles:
 
     def _sampled(self) -> Tensor:
         """Evenly spread pictures, decoded by several threads (Pillow releases the interpreter lock)."""
-        rows = spread(len(self), MOMENT_SAMPLE)
+        fitting = max(1, _SAMPLE_BYTES // (self.channels * self.size**2))
+        rows = spread(len(self), min(MOMENT_SAMPLE, fitting))
         out = torch.empty((len(rows), self.channels, self.size, self.size), dtype=torch.uint8)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             good = list(pool.map(self._read, rows.tolist(), out))
@@ -233,4 +244,4 @@ def _headers(pictures: Pictures) -> tuple[list[int], bool, dict[str, str]]:
 
 
 def _first_reasons(skipped: dict[str, str]) -> str:
-    return "\n".join(f"  {name}: {reason}" for name, reason in list(skipped.items())[:5])
+    return "\n".join(f"  {shortened(name, 300)}: {reason}" for name, reason in list(skipped.items())[:5])

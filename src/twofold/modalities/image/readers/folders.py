@@ -12,6 +12,7 @@ import torch
 from twofold.errors import DataError
 from twofold.modalities.image.readers.decode import SUFFIXES
 from twofold.modalities.image.readers.files import Pictures
+from twofold.modalities.image.readers.shown import listed, printable
 
 SPLITS = {
     "train": ("train", "training"),
@@ -44,7 +45,7 @@ def read_folders(roots: Sequence[Path], split: str | None) -> Pictures:
         classes += _classes(found, folder, notes)
         paths += [str(folder / name) for name in found]
         prefix = "" if len(roots) == 1 else f"{root}/"
-        ids += [prefix + name for name in found]
+        ids += [printable(prefix + name) for name in found]
     names = sorted({name for name in classes if name is not None})
     number = {name: i for i, name in enumerate(names)}
     labels = torch.tensor([-1 if name is None else number[name] for name in classes])
@@ -53,7 +54,7 @@ def read_folders(roots: Sequence[Path], split: str | None) -> Pictures:
         ids=ids,
         source=", ".join(map(str, roots)),
         labels=labels if names else None,
-        class_names=names or None,
+        class_names=[printable(name) for name in names] or None,
         label_source="folder names" if names else None,
         notes=notes,
     )
@@ -66,13 +67,31 @@ def read_paths(paths: Sequence[Path]) -> Pictures:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise DataError(f"{len(missing)} of {len(paths)} listed files do not exist: {', '.join(missing[:3])}{more}")
     names = [str(path) for path in paths]
-    return Pictures(load=names.__getitem__, ids=names, source=f"a list of {len(names)} files")
+    return Pictures(
+        load=names.__getitem__, ids=[printable(name) for name in names], source=f"a list of {len(names)} files"
+    )
 
 
 def split_of(name: str) -> str | None:
     """The split that a folder or file name stands for ("train", "test", "val"), or None."""
     lowered = name.lower()
     return next((split for split, names in SPLITS.items() if lowered in names), None)
+
+
+def choose_split(names: Sequence[str], split: str | None, where: str) -> str:
+    """Which of the named splits is meant by `split`; None: the only one, or the training split.
+
+    Raises:
+        DataError: If there is none of that kind.
+    """
+    if split is None and len(names) == 1:
+        return names[0]
+    wanted = split or "train"
+    kind = split_of(wanted)
+    alike = [name for name in names if name == wanted] or [name for name in names if kind and split_of(name) == kind]
+    if not alike:
+        raise DataError(f"{where} has no split {wanted!r}; it has: {listed(names)} (split=)")
+    return alike[0]
 
 
 def _split_folder(root: Path, split: str | None, notes: list[str]) -> Path:

@@ -1,34 +1,20 @@
-"""Hugging Face `datasets`: objects, and folders written by save_to_disk."""
+"""Objects of Hugging Face's `datasets` library."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from twofold.errors import DataError, require
+from twofold.modalities.image.readers.arrow_tables import picture_value
+from twofold.modalities.image.readers.columns import pick_columns
 from twofold.modalities.image.readers.files import Pictures
-from twofold.modalities.image.readers.folders import split_of
+from twofold.modalities.image.readers.folders import choose_split
 from twofold.modalities.image.readers.labels import encode_labels
-from twofold.modalities.image.readers.tables import pick_columns, picture_value
 
 
 def is_hub_dataset(source: Any) -> bool:
     """Whether an object comes from the `datasets` library (which is not imported to find out)."""
     return type(source).__module__.split(".")[0] == "datasets"
-
-
-def is_saved_dataset(folder: Path) -> bool:
-    """Whether a folder was written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
-    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
-
-
-def load_saved(folder: Path) -> Any:
-    """The dataset in a folder written by save_to_disk."""
-    library = require("datasets", extra="datasets", purpose=f"reading {folder}")
-    try:
-        return library.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}: a damaged Hugging Face dataset ({error})") from error
 
 
 def read_hub(source: Any, *, column: str | None, label_column: str | None, split: str | None, name: str) -> Pictures:
@@ -48,7 +34,8 @@ def read_hub(source: Any, *, column: str | None, label_column: str | None, split
         raise DataError(f"{name} is a streaming dataset without a length; load it with streaming=False")
     notes: list[str] = []
     if isinstance(source, library.DatasetDict):
-        source, chosen = _choose(source, split, name)
+        chosen = choose_split(list(source), split, name)
+        source = source[chosen]
         notes.append(f"read split {chosen!r}")
     images = [key for key, feature in source.features.items() if isinstance(feature, library.Image)]
     image, label = pick_columns(source.column_names, name, column, label_column, images)
@@ -68,13 +55,3 @@ def read_hub(source: Any, *, column: str | None, label_column: str | None, split
         label_source=None if label is None else f"column {label!r}",
         notes=notes,
     )
-
-
-def _choose(splits: Any, split: str | None, name: str) -> tuple[Any, str]:
-    if split is None and len(splits) == 1:
-        return next(iter(splits.values())), next(iter(splits))
-    wanted = split or "train"
-    chosen = wanted if wanted in splits else next((key for key in splits if split_of(key) == split_of(wanted)), None)
-    if chosen is None or (split_of(wanted) is None and wanted not in splits):
-        raise DataError(f"{name} has no split {wanted!r}; it has: {', '.join(splits)} (split=)")
-    return splits[chosen], chosen

@@ -8,15 +8,17 @@ import re
 import struct
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
 from twofold.errors import DataError
+from twofold.limits import check_deflated, check_memory
 from twofold.modalities.image.readers.folders import SPLITS, split_of
 
 _IMAGES = re.compile(r"images?[-._]idx[34]", re.IGNORECASE)
 _UNSIGNED_BYTE = 0x08
-_MAX_BYTES = 16 * 1024**3
+_PIECE = 1024**2
 
 
 def is_idx(path: Path) -> bool:
@@ -52,7 +54,8 @@ def read_idx_array(path: Path) -> np.ndarray:
     """The uint8 array in an IDX file, plain or gzipped.
 
     Raises:
-        DataError: If it is no IDX file, holds anything but unsigned bytes, or is longer or shorter than it says.
+        DataError: If it is no IDX file, holds anything but unsigned bytes, is longer or shorter than it says, or needs
+            more memory than is free.
     """
     packed = path.suffix.lower() == ".gz"
     try:
@@ -61,16 +64,36 @@ def read_idx_array(path: Path) -> np.ndarray:
             if zeros != 0 or kind != _UNSIGNED_BYTE:
                 raise DataError(f"{path}: not an IDX file of unsigned bytes (its header is {zeros:#06x} {kind:#04x})")
             shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
-            expected = math.prod(shape)
-            if expected > _MAX_BYTES:
-                raise DataError(f"{path}: its header claims {expected:,} bytes; more than 16 GiB are not read")
-            content = file.read(expected + 1)
+            return _content(cast("IO[bytes]", file), path, shape, packed)
     except (OSError, EOFError, struct.error, zlib.error) as error:
         raise DataError(f"{path}: damaged or cut short ({error})") from error
-    if len(content) != expected:
-        kept = f"{len(content):,}" if len(content) < expected else "more"
-        raise DataError(f"{path}: its header promises {expected:,} bytes {shape}, but the file holds {kept}")
-    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def _content(file: IO[bytes], path: Path, shape: tuple[int, ...], packed: bool) -> np.ndarray:
+    expected, present = math.prod(shape), path.stat().st_size - file.tell()
+    if not 1 <= len(shape) <= 4:
+        raise DataError(f"{path}: IDX files of pictures have 3 or 4 dimensions, of labels 1; this claims {len(shape)}")
+    if packed:
+        check_deflated(expected, path.stat().st_size, str(path))
+    elif expected > present:
+        raise DataError(f"{path}: its header promises {expected:,} bytes {shape}, but the file holds {present:,}")
+    check_memory(expected, str(path))
+    content = np.empty(expected, np.uint8)
+    _fill(file, content, str(path))
+    if file.read(1):
+        raise DataError(f"{path}: its header promises {expected:,} bytes {shape}, but the file holds more")
+    return content.reshape(shape)
+
+
+def _fill(file: IO[bytes], out: np.ndarray, where: str) -> None:
+    """Read as many bytes as `out` (uint8, 1-D) has, piece by piece; DataError if there are fewer."""
+    position = 0
+    while position < len(out):
+        piece = file.read(min(_PIECE, len(out) - position))
+        if not piece:
+            raise DataError(f"{where}: its header promises {len(out):,} bytes, but the file holds {position:,}")
+        out[position : position + len(piece)] = np.frombuffer(piece, np.uint8)
+        position += len(piece)
 
 
 def _split(path: Path) -> str | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from twofold.errors import DataError
+from twofold.modalities.image.readers.shown import printable
 
 
 def encode_labels(values: Sequence[Any], where: str) -> tuple[Tensor, list[str] | None]:
@@ -36,7 +37,7 @@ def encode_labels(values: Sequence[Any], where: str) -> tuple[Tensor, list[str] 
     order = sorted(known, key=lambda value: (isinstance(value, str), value))
     number = {value: i for i, value in enumerate(order)}
     labels = [-1 if value is None else number[value] for value in cleaned]
-    return torch.tensor(labels, dtype=torch.int64), [str(value) for value in order]
+    return torch.tensor(labels, dtype=torch.int64), [printable(str(value)) for value in order]
 
 
 def encode_array(values: np.ndarray, where: str, count: int) -> tuple[Tensor, list[str] | None]:
@@ -45,11 +46,22 @@ def encode_array(values: np.ndarray, where: str, count: int) -> tuple[Tensor, li
         raise DataError(f"{where} are Python objects; save them as numbers or text, such as y.astype(str)")
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if values.ndim == 2 and bool(((values == 0) | (values == 1)).all()) and bool((values.sum(1) == 1).all()):
+    numbers = values.dtype.kind in "buif"
+    if (
+        numbers
+        and values.ndim == 2
+        and bool(((values == 0) | (values == 1)).all())
+        and bool((values.sum(1) == 1).all())
+    ):
         values = values.argmax(1)
     if values.shape != (count,):
         raise DataError(f"{where} have shape {values.shape}; {count} images need shape ({count},), one class each")
-    return encode_labels(values.tolist(), where)
+    try:
+        return encode_labels(values.tolist(), where)
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{where} hold text that is none ({error})") from error  # code points beyond Unicode
 
 
 def _plain(value: Any, where: str) -> int | str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.errors import DataError
+from twofold.limits import SAMPLE_BYTES, check_memory
+from twofold.modalities.array_files import NpzArrays, open_npy
 from twofold.modalities.image.readers.arrays import ImageArrays
 from twofold.modalities.image.readers.decode import UnreadableError, decode, is_grey
 from twofold.modalities.image.readers.files import default_size
 from twofold.modalities.image.readers.folders import SPLITS, split_of
 from twofold.modalities.image.readers.idx import read_idx
 from twofold.modalities.image.readers.labels import encode_array
+from twofold.modalities.image.readers.shown import listed
 
 _IMAGE_KEYS = ("images", "x", "X", "data", "image", "imgs", "arr_0")
 _LABEL_KEYS = ("labels", "y", "Y", "label", "targets", "target", "arr_1")
-_CHUNK = 256  # pictures resized at a time
-_UNSAFE = (
-    "it holds Python objects, and reading those can run any code that is stored with them. Where you trust the file, "
-    "load it yourself with allow_pickle=True, stack the pictures to one uint8 array and save that"
-)
+_PIECE_BYTES = 64 * 1024**2  # of float64: pictures are converted and resized so many at a time
 
 
 def from_arrays(
@@ -47,6 +46,7 @@ def from_arrays(
         DataError: For other shapes, types or ranges.
     """
     pixels = _composite(_to_uint8(_channels_first(images, source), source))
+    check_memory(len(pixels) * SAMPLE_BYTES + _squashed_bytes(pixels, size), f"{source}: {len(pixels):,} pictures")
     height, width = pixels.shape[-2:]
     aspect = None if height == width else torch.full((len(pixels),), width / height)
     encoded, names = (None, None) if labels is None else encode_array(_numpy(labels), f"{source}: labels", len(pixels))
@@ -65,22 +65,11 @@ def read_array_file(path: Path, *, size: int | None, split: str | None) -> Image
 
     Keys looked for: images, x, data ... and labels, y, targets ...; with a split also train_images, x_train and such.
     """
-    try:
-        if path.suffix.lower() == ".safetensors":
-            return _from_mapping(_load_safetensors(path), path, size=size, split=split)
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
-        if isinstance(loaded, np.ndarray):
-            return from_arrays(loaded, size=size, source=str(path))
-        with loaded:
-            return _from_mapping(loaded, path, size=size, split=split)
-    except DataError:
-        raise
-    except ValueError as error:
-        if any(words in str(error) for words in ("allow_pickle", "Python objects")):  # numpy has two ways to say it
-            raise DataError(f"{path} is not read: {_UNSAFE}") from error
-        raise DataError(f"{path}: damaged or not an array file ({error})") from error
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: damaged or not an array file ({error})") from error
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return from_arrays(open_npy(path), size=size, source=str(path))
+    arrays = SafetensorsArrays(path) if suffix == ".safetensors" else NpzArrays(path)
+    return _from_mapping(arrays, path, size=size, split=split)
 
 
 def from_idx(path: Path, *, size: int | None, notes: Sequence[str] = ()) -> ImageArrays:
@@ -116,21 +105,62 @@ def squashed(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     out = torch.empty((*images.shape[:2], size, size), dtype=torch.uint8, device=images.device)
-    for start in range(0, len(images), _CHUNK):
-        part = images[start : start + _CHUNK].float()
-        part = F.interpolate(part, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        out[start : start + _CHUNK] = part.round_().clamp_(0, 255).to(torch.uint8)
+    for rows in _pieces(images):
+        part = F.interpolate(images[rows].float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
+        out[rows] = part.round_().clamp_(0, 255).to(torch.uint8)
     return out
 
 
-def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def _squashed_bytes(images: Tensor, size: int | None) -> int:
+    """What `squashed` allocates."""
+    height, width = images.shape[-2:]
+    side = size or min(height, width)
+    return 0 if height == width == side else len(images) * images.shape[1] * side**2
 
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise DataError(f"{path}: damaged or not a safetensors file ({error})") from error
+
+def _pieces(images: Tensor | np.ndarray) -> Iterator[slice]:
+    """Slices of rows that cover all pictures; in float64, those of one slice take 64 MiB, or are a single one."""
+    rows = max(1, _PIECE_BYTES // (8 * max(1, math.prod(images.shape[1:]))))
+    for start in range(0, len(images), rows):
+        yield slice(start, start + rows)
+
+
+class SafetensorsArrays(Mapping[str, np.ndarray]):
+    """The arrays of a .safetensors file by name, each read when it is asked for.
+
+    Raises:
+        DataError: If the file is damaged; on reading, if an array's type is not known to numpy.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self.path = path
+        try:
+            with safe_open(path, framework="np") as file:
+                self._names = list(file.keys())
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{path}: damaged or not a safetensors file ({error})") from error
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        from safetensors import SafetensorError, safe_open
+
+        where = f"{self.path}[{name}]"
+        if name not in self._names:
+            raise KeyError(name)
+        check_memory(self.path.stat().st_size, where)  # no array is larger than its file
+        try:
+            with safe_open(self.path, framework="np") as file:
+                array: np.ndarray = file.get_tensor(name)
+        except (SafetensorError, OSError, TypeError, KeyError, AttributeError, ValueError) as error:
+            raise DataError(f"{where}: not an array of numbers that numpy knows ({error})") from error
+        return array
 
 
 def _from_mapping(arrays: Mapping[str, Any], path: Path, *, size: int | None, split: str | None) -> ImageArrays:
@@ -139,12 +169,12 @@ def _from_mapping(arrays: Mapping[str, Any], path: Path, *, size: int | None, sp
     if images_key is None:
         which = f" of split {split!r}" if split else ""
         raise DataError(
-            f"{path} has no images{which} under a name that is known; it holds: {', '.join(keys) or 'nothing'}. "
+            f"{path} has no images{which} under a name that is known; it holds: {listed(keys)}. "
             f"Name them 'images' and 'labels' (or 'x_train' and 'y_train' ...)"
         )
     labels_key = _find(keys, _LABEL_KEYS, _key_split(images_key))
     labels = None if labels_key is None else arrays[labels_key]
-    notes = [] if split or _key_split(images_key) is None else [f"read the array {images_key!r} of {', '.join(keys)}"]
+    notes = [] if split or _key_split(images_key) is None else [f"read the array {images_key!r} of {listed(keys)}"]
     return from_arrays(arrays[images_key], labels, size=size, source=f"{path}[{images_key}]", notes=notes)
 
 
@@ -166,26 +196,19 @@ def _numpy(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
-def _channels_first(images: Any, source: str) -> Tensor:
-    """`images` as a tensor (n, c, h, w) of their own type."""
-    prefer_last = not isinstance(images, Tensor)
-    if not isinstance(images, Tensor):
-        if images.dtype == object:
-            raise DataError(f"{source} is an array of Python objects; stack the pictures to one array of numbers")
-        if images.dtype.kind not in "buif":
-            raise DataError(f"{source} has type {images.dtype}; pictures are integers 0..255 or floats in [0, 1]")
-        if images.dtype in (np.uint16, np.uint32, np.uint64):  # torch has few operations on these
-            images = images.astype(np.int64)
-        images = torch.from_numpy(np.array(images, copy=True))
+def _channels_first(images: Any, source: str) -> Tensor | np.ndarray:
+    """`images` seen as (n, c, h, w), of their own type and without a copy."""
+    _check_numbers(images, source)
     shape = tuple(images.shape)
-    if images.numel() == 0:
+    if math.prod(shape) == 0:
         raise DataError(f"{source} is empty: its shape is {shape}")
-    if images.dim() == 3:
+    if len(shape) == 3:
         return images[:, None]
-    if images.dim() == 4:
+    if len(shape) == 4:
+        prefer_last = not isinstance(images, Tensor)
         first, last = shape[1] in (1, 3, 4), shape[3] in (1, 3, 4)
         if last and (prefer_last or not first):
-            return images.movedim(3, 1)
+            return images.movedim(3, 1) if isinstance(images, Tensor) else np.moveaxis(images, 3, 1)
         if first:
             return images
     raise DataError(
@@ -194,24 +217,61 @@ def _channels_first(images: Any, source: str) -> Tensor:
     )
 
 
-def _to_uint8(images: Tensor, source: str) -> Tensor:
-    if images.dtype == torch.uint8:
+def _check_numbers(images: Tensor | np.ndarray, source: str) -> None:
+    if not isinstance(images, Tensor) and images.dtype == object:
+        raise DataError(f"{source} is an array of Python objects; stack the pictures to one array of numbers")
+    fits = not images.is_complex() if isinstance(images, Tensor) else images.dtype.kind in "buif"
+    if not fits:
+        raise DataError(f"{source} has type {images.dtype}; pictures are integers 0..255 or floats in [0, 1]")
+
+
+def _to_uint8(images: Tensor | np.ndarray, source: str) -> Tensor:
+    """Pictures of any numeric type as uint8, piece by piece, so that large files need memory for the result only."""
+    if isinstance(images, Tensor) and images.dtype == torch.uint8:
         return images.contiguous()
-    if images.dtype == torch.bool:
-        return images.to(torch.uint8).mul_(255).contiguous()
-    low, high = images.min().item(), images.max().item()
-    if not images.is_floating_point():
+    shape = tuple(images.shape)
+    check_memory(math.prod(shape) + 24 * math.prod(shape[1:]), f"{source}: {shape[0]:,} pictures {shape[1:]}")
+    scale = _scale(images, source)
+    device = images.device if isinstance(images, Tensor) else None
+    out = torch.empty(shape, dtype=torch.uint8, device=device)
+    for rows in _pieces(images):
+        part = _wide(images[rows])
+        out[rows] = (part if scale == 1 else part.mul(scale).round_()).to(torch.uint8)
+    return out
+
+
+def _scale(images: Tensor | np.ndarray, source: str) -> int:
+    """What pictures are multiplied with to fill 0..255; DataError if their range is none that pictures have."""
+    name = str(images.dtype)
+    if name in ("bool", "torch.bool"):
+        return 255
+    if name == "uint8":
+        return 1
+    low, high, floating = math.inf, -math.inf, False
+    for rows in _pieces(images):
+        part = _wide(images[rows])
+        floating = part.is_floating_point()
+        if floating and not bool(torch.isfinite(part).all()):
+            raise DataError(f"{source} holds NaN or infinite values")
+        low, high = min(low, part.min().item()), max(high, part.max().item())
+    if not floating:
         if low < 0 or high > 255:
             raise DataError(f"{source} holds integers {low}..{high}; pictures need 0..255 (16 bits: divide by 257)")
-        return images.to(torch.uint8).contiguous()
-    if not bool(torch.isfinite(images).all()):
-        raise DataError(f"{source} holds NaN or infinite values")
+        return 1
     if low < 0 or high > 1:
         raise DataError(
             f"{source} holds floats {low:g}..{high:g}; pictures need [0, 1]. Subtract the smallest possible value "
             "and divide by the range (0..255: divide by 255)"
         )
-    return images.mul(255).round_().to(torch.uint8).contiguous()
+    return 255
+
+
+def _wide(part: Tensor | np.ndarray) -> Tensor:
+    """Numbers as uint8, int64 or float64: types with which torch can do everything, in the machine's byte order."""
+    if isinstance(part, Tensor):
+        return part.double() if part.is_floating_point() else part if part.dtype == torch.uint8 else part.long()
+    kind = {"b": np.int64, "u": np.uint8 if part.dtype.itemsize == 1 else np.int64, "i": np.int64, "f": np.float64}
+    return torch.from_numpy(np.array(part, dtype=kind[part.dtype.kind]))
 
 
 def _composite(images: Tensor) -> Tensor:
@@ -219,8 +279,8 @@ def _composite(images: Tensor) -> Tensor:
     if images.shape[1] != 4:
         return images
     out = torch.empty_like(images[:, :3])
-    for start in range(0, len(images), _CHUNK):
-        part = images[start : start + _CHUNK].float()
+    for rows in _pieces(images):
+        part = images[rows].float()
         alpha = part[:, 3:] / 255
-        out[start : start + _CHUNK] = (part[:, :3] * alpha + 255 * (1 - alpha)).round_().to(torch.uint8)
+        out[rows] = (part[:, :3] * alpha + 255 * (1 - alpha)).round_().to(torch.uint8)
     return out

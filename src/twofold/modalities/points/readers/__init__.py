@@ -1,0 +1,1 @@
+"""Where clouds come from: files of many kinds, arrays, folders."""
