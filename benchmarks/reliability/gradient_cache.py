@@ -163,7 +163,11 @@ def measure(timed: int = 512, rounds: int = 3, batches: tuple[int, ...] = (512, 
         },
         "time": taken,
         "memory": used,
-        "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "torch": version("torch")},
+        "machine": {
+            "platform": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+            "torch": version("torch"),
+        },
         "seconds": time.monotonic() - began,
     }
 

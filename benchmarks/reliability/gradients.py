@@ -77,7 +77,11 @@ def measure(worlds: tuple[int, ...] = WORLDS) -> dict[str, Any]:
         "objectives": [case.name for case in gather_worker.ALL_CASES],
         "worst": worst,
         "rows": rows,
-        "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "torch": str(torch.__version__)},
+        "machine": {
+            "platform": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+            "torch": str(torch.__version__),
+        },
         "seconds": time.monotonic() - began,
     }
 

@@ -77,10 +77,12 @@ def gradient_cache(result: Result) -> str:
         + [f"{growth[batch, size] / 2**20:.0f}" if (batch, size) in growth else "" for batch in batches]
         for size in sizes
     ]
-    head = ["micro-batch", f"time (batch {result['time']['batch']})", *(f"MiB (batch {b})" for b in batches)]
+    head = ["micro-batch", f"processor time (batch {result['time']['batch']})", *(f"MiB (batch {b})" for b in batches)]
     return (
-        f"{result['protocol']['step']}; time as a ratio to the whole batch, memory as the rise of the resident peak. "
-        f"One more forward pass would be {result['time']['expected_ratio']:.2f}.\n\n" + table(head, rows)
+        f"{result['protocol']['step']}; processor time as a ratio to the whole batch (medians of "
+        f"{result['time']['rounds']} rounds in turn), memory as the rise of the resident peak. One more forward pass would be "
+        f"{result['time']['expected_ratio']:.2f}; that it costs less may be because smaller pieces suit the caches "
+        "better, which was not measured.\n\n" + table(head, rows)
     )
 
 

@@ -181,7 +181,11 @@ def measure(samples: int = 64, steps: int = 15, worlds: tuple[int, ...] = (1, 2,
         records.append(record)
     return {
         "command": "python benchmarks/reliability/scaling.py",
-        "machine": {"platform": platform.platform(terse=True), "cores": os.cpu_count(), "torch": torch.__version__},
+        "machine": {
+            "platform": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+            "torch": torch.__version__,
+        },
         "encoder": ENCODER,
         "records": records,
     }

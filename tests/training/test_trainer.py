@@ -15,7 +15,6 @@ from torch import nn
 
 from twofold.errors import RunError
 from twofold.training import checkpoint, metrics_log
-from twofold.training.nonfinite import finite_rows
 from twofold.training.progress import NullProgress
 from twofold.training.step import split_batch
 from twofold.training.trainer import InterruptedRunError
@@ -290,12 +289,6 @@ def test_nan_stops_with_step_and_sample(poisoned, quick_fit, make_recipe, digits
         assert f"samples {', '.join(names[:4])}, ..." in text
     assert checkpoint.latest(tmp_path).step == 2
     assert len(metrics_log.read(tmp_path / "metrics.jsonl")) == 2
-
-
-def test_rows_that_are_finite():
-    view = torch.zeros(3, 2, 2)
-    view[1, 0, 1] = torch.inf
-    assert finite_rows([torch.zeros(3, 1), view], 3) == [True, False, True]
 
 
 class Listening(NullProgress):
