@@ -29,12 +29,12 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def kills(result: Result) -> str:
     """The soak."""
-    outcome = "with every bit equal" if not result["lost"] else "NOT all equal: " + "; ".join(result["faults"])
+    outcome = "every bit equal" if not result["lost"] else "NOT all equal: " + "; ".join(result["faults"])
     return (
-        f"One run of `{result['recipe']}` ({result['steps']} steps, a checkpoint every {result['checkpoint_steps']}, "
-        f"{result['workers']} reading threads) was killed {result['kills']} times with SIGKILL, "
-        f"{result['aimed']} of these aimed at a checkpoint being written; {result['torn_checkpoints']} tore one. "
-        f"Repetitions of the whole: {result['runs']}; survived: {result['survived']}, lost: {result['lost']}, "
+        f"Runs of `{result['recipe']}` ({result['steps']} steps, a checkpoint every {result['checkpoint_steps']}, "
+        f"{result['workers']} reading threads) were killed {result['kills']} times with SIGKILL, {result['aimed']} of "
+        f"these aimed at a checkpoint being written; {result['torn_checkpoints']} tore one. When a run had reached its "
+        f"end another one was begun: {result['runs']} in all, {result['survived']} survived, {result['lost']} lost, "
         f"{outcome}. Work done twice: {result['steps_repeated']} steps in all, at most "
         f"{result['steps_repeated_at_most']} after one kill."
     )
@@ -80,9 +80,9 @@ def gradient_cache(result: Result) -> str:
     head = ["micro-batch", f"processor time (batch {result['time']['batch']})", *(f"MiB (batch {b})" for b in batches)]
     return (
         f"{result['protocol']['step']}; processor time as a ratio to the whole batch (medians of "
-        f"{result['time']['rounds']} rounds in turn), memory as the rise of the resident peak. One more forward pass would be "
-        f"{result['time']['expected_ratio']:.2f}; that it costs less may be because smaller pieces suit the caches "
-        "better, which was not measured.\n\n" + table(head, rows)
+        f"{result['time']['rounds']} rounds in turn), memory as the rise of the resident peak. One more forward "
+        f"pass would be {result['time']['expected_ratio']:.2f}; that it costs less may be because smaller "
+        "pieces suit the caches better, which was not measured.\n\n" + table(head, rows)
     )
 
 
