@@ -92,3 +92,41 @@ def test_one_seed_has_no_spread(arrays, tmp_path):
     result = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert result["differences"]["knn"]["dcl"]["mean"] is not None
     assert page.is_file()
+
+
+def test_another_kind_of_data_has_its_own_options(tmp_path):
+    draw = np.random.default_rng(0)
+    clouds = draw.normal(size=(48, 40, 3)).astype(np.float32)
+    labels = np.arange(48) % 2
+    clouds[labels == 1] /= np.linalg.norm(clouds[labels == 1], axis=2, keepdims=True)
+    np.savez(tmp_path / "clouds.npz", points=clouds, labels=labels)
+    words = [
+        "--modality",
+        "points",
+        "--points",
+        "32",
+        "--encoder",
+        "pointnet-w8",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "12",
+    ]
+    text, page = app.compare(
+        ["simclr", "dcl"],
+        extra=words,
+        source=str(tmp_path / "clouds.npz"),
+        test=None,
+        seeds=1,
+        out=tmp_path / "out",
+        command="",
+    )
+    assert "simclr" in text
+    assert page.is_file()
+    config = json.loads((tmp_path / "out" / "dcl" / "seed-0" / "config.json").read_text())
+    assert config["spec"]["modality"] == "points"
+    assert config["spec"]["points"] == 32
+    with pytest.raises(ConfigError, match="no option 'points'"):
+        app.plan_of(["simclr", "dcl"], ["--points", "32"])
+    with pytest.raises(ConfigError, match="no encoder 'resnet18'"):
+        app.plan_of(["simclr", "dcl"], ["--modality", "points", "--encoder", "resnet18"])

@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from twofold.apps import sources
-from twofold.apps.options import all_options
+from twofold.apps.options import all_options, chosen_modality
 from twofold.apps.report import ComparisonData, MethodRuns, write
 from twofold.errors import ConfigError
 from twofold.evaluation import METRICS, Evaluation, paired_difference
 from twofold.options import Option, did_you_mean, parse
 from twofold.recipes import catalogue, measuring, running, saving
-from twofold.recipes.base import Recipe
+from twofold.recipes.base import Recipe, name_problems
 from twofold.training import metrics_log
 from twofold.training.files import read_json, write_json
 from twofold.training.options import TrainingOptions
@@ -105,14 +105,16 @@ def plan_of(names: Sequence[str], extra: Sequence[str]) -> Plan:
     Raises:
         ConfigError: Naming all unknown or wrong options.
     """
-    options = {name: all_options(catalogue.get(name)) for name in names}
+    problems: list[str] = []
+    pairs = list(_pairs(extra, problems))
+    modality = chosen_modality(dict(pairs), None)
+    options = {name: all_options(catalogue.get(name), modality) for name in names}
     shared = options[names[0]]
     common = {key: o for key, o in shared["recipe"].items() if all(key in options[n]["recipe"] for n in names)}
     own: dict[str, dict[str, Any]] = {name: {} for name in names}
     training: dict[str, Any] = {}
     reading: dict[str, Any] = {}
-    problems: list[str] = []
-    for flag, text in _pairs(extra, problems):
+    for flag, text in pairs:
         name, dot, option = flag.partition(".")
         if dot and name in own:
             _put(own[name], option, text, options[name]["recipe"], problems, owner=name)
@@ -125,6 +127,7 @@ def plan_of(names: Sequence[str], extra: Sequence[str]) -> Plan:
         else:
             for values in own.values():
                 _put(values, flag, text, common, problems, owner="all of these recipes together")
+    problems += [problem for values in own.values() for problem in name_problems(values)]
     if problems:
         raise ConfigError(sorted(set(problems)))
     return Plan(TrainingOptions(**training), reading, own)
