@@ -1,6 +1,6 @@
 """How many spoilt files the readers take without a fault.
 
-    python benchmarks/reliability/fuzz.py --inputs 22000
+    python benchmarks/reliability/fuzz.py --inputs 28000
 
 Valid files of every format are spoilt (bytes flipped, overwritten, cut, repeated, spliced, numbers in headers replaced;
 tables also made from odd parts) and read, all of their content included. Allowed is that a file is read, with what was
@@ -170,7 +170,7 @@ def versions() -> dict[str, str]:
 def main() -> None:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=22_000)
+    parser.add_argument("--inputs", type=int, default=28_000)
     parser.add_argument("--quick", action="store_true", help="50 inputs a format; nothing is written")
     parser.add_argument("--format", action="append", default=[], help="only this one (may be given several times)")
     parser.add_argument("--keep", type=Path, help="folder for the inputs that make faults")

@@ -1,6 +1,6 @@
 """How many odd configurations give nothing but values that fit, or one message with all faults.
 
-    python benchmarks/reliability/fuzz_configuration.py --inputs 20000
+    python benchmarks/reliability/fuzz_configuration.py --inputs 12000
 
 Three kinds: options of every recipe with known faults among them, anything typed behind options, and configuration
 files that are spoilt. Writes ``results/fuzz_configuration.json``.
@@ -78,7 +78,7 @@ def measure(inputs: int) -> dict[str, Any]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=20_000)
+    parser.add_argument("--inputs", type=int, default=12_000)
     parser.add_argument("--quick", action="store_true", help="300 inputs, for a look; writes nothing")
     options = parser.parse_args()
     result = measure(300 if options.quick else options.inputs)
