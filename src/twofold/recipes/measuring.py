@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,19 +69,18 @@ def evaluate(
         sides = [_features(*part, x, labels, keys) for part, x, labels in zip(task, rows, labels_of, strict=True)]
         return Encoded(label, *sides)
 
-    name = type(recipe).__name__
-    encoders = {"trained": encoded(f"{name}, trained", [part.rows for part, _ in task])}
+    encoders = {"trained": encoded(f"{type(recipe).__name__}, trained", [part.rows for part, _ in task])}
     if baselines:
         untrained = untrained_copy(recipe)
-        rows = [_again(untrained, part, device) for part in _distinct(task)]
-        encoders["untrained"] = encoded("same encoder, untrained", _spread_out(rows, task))
+        rows = _for_both(task, lambda part: _again(untrained, part, device))
+        encoders["untrained"] = encoded("same encoder, untrained", rows)
     protocol = {"split": words} | ({"remark": remark} if remark else {})
-    chosen = {} if metrics is None else {"metrics": metrics}
+    chosen: dict[str, Any] = {} if metrics is None else {"metrics": metrics}
 
     def measured() -> Evaluation:
         if baselines:
-            raw = [raw_features(part, recipe) for part in _distinct(task)]
-            encoders["raw"] = encoded(f"{recipe.modality.raw}, standardized", _spread_out(raw, task))
+            raw = _for_both(task, lambda part: raw_features(part, recipe))
+            encoders["raw"] = encoded(f"{recipe.modality.raw}, standardized", raw)
         return evaluate_encoders(encoders, seed=seed, protocol=protocol, **chosen)
 
     return on_main(measured)
@@ -180,12 +179,11 @@ def _features(part: Embedded, take: Tensor | None, rows: Tensor, labels: Tensor 
     return features if take is None else features.take(take)
 
 
-def _distinct(task: Sequence[tuple[Embedded, Any]]) -> list[Embedded]:
-    return [task[0][0]] if task[0][0] is task[1][0] else [part for part, _ in task]
-
-
-def _spread_out(rows: list[Tensor], task: Sequence[Any]) -> list[Tensor]:
-    return rows * len(task) if len(rows) == 1 else rows
+def _for_both(task: Sequence[Side], vectors: Callable[[Embedded], Tensor]) -> list[Tensor]:
+    """Vectors of bank and test; of one data set that is both, computed once."""
+    bank, test = task[0][0], task[1][0]
+    first = vectors(bank)
+    return [first, first if test is bank else vectors(test)]
 
 
 def _again(recipe: Recipe, part: Embedded, device: str | torch.device) -> Tensor:
