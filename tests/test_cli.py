@@ -174,7 +174,7 @@ def test_what_is_refused(trained, photos, tmp_path):
     said = bad("train", "simclr", photos, "--out", out, "--temperature", "-1", "--epochs", "many", "--size", "0.5")
     assert "3 problems" in said
     assert "temperature must be above 0, got -1.0" in said
-    assert "epochs must be int, got 'many'" in said
+    assert "epochs must be none or int, got 'many'" in said
     assert "does not exist" in bad("train", "simclr", tmp_path / "nowhere", "--out", out)
     assert "did you mean 'simclr'" in bad("train", "simclrr", photos, "--out", out)
     assert "Name the data" in bad("train", "simclr", "--out", out)
@@ -196,10 +196,19 @@ def test_an_option_that_does_not_exist(photos):
     )
 
 
+def test_unknown_options_of_evaluate_and_embed(trained, photos, tmp_path):
+    run, _ = trained
+    assert "no option --test-frction; did you mean '--test-fraction'" in bad(
+        "evaluate", run, photos, "--test-frction", "1"
+    )
+    said = bad("embed", run, photos, "--out", tmp_path / "v.npy", "--colum", "a", "--size", "big")
+    assert "2 problems" in said
+    assert "did you mean '--column'" in said
+    assert "size must be int or none, got 'big'" in said
+
+
 def test_what_click_refuses_itself(photos):
-    unknown = twofold_command("evaluate", "run", photos, "--test-frction", "1")
-    assert unknown.exit_code == 2
-    assert "--test-fraction" in unknown.output
+    assert twofold_command("evaluate", "run", "--seed", "1").exit_code == 2
     assert twofold_command("compare", "simclr", "--data", photos, "--seeds", "0").exit_code == 2
     assert twofold_command("embed", "run").exit_code == 2
 

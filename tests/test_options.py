@@ -258,6 +258,12 @@ def test_resolved_takes_the_recipes_wishes_unless_told_otherwise():
     assert resolved.resolved({}) == resolved
 
 
+def test_epochs_and_batch_size_may_be_wished_too():
+    assert (TrainingOptions().resolved({}).epochs, TrainingOptions().resolved({}).batch_size) == (100, 256)
+    wished = {"epochs": 7, "batch_size": 2708}
+    assert TrainingOptions(epochs=3).resolved(wished) == TrainingOptions(epochs=3, batch_size=2708).resolved({})
+
+
 def known():
     return {name: o for options in all_options(catalogue.get("simclr")).values() for name, o in options.items()}
 

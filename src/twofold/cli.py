@@ -38,6 +38,10 @@ def main() -> None:
     """
 
 
+_ANY_OPTION = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""For commands whose further options depend on what they are given."""
+
+
 class TrainCommand(click.Command):
     """``twofold train RECIPE SOURCE...``: options, also those that ``--help`` shows, depend on the recipe."""
 
@@ -46,9 +50,11 @@ class TrainCommand(click.Command):
         self.params = [p for p in self.params if not getattr(p, "derived", False)]
         if name is not None:
             from twofold.apps.options import chosen_modality, command_options
+            from twofold.recipes import catalogue
 
             config, modality = self.value_of("--config", args), self.value_of("--modality", args)
-            modality = chosen_modality({"modality": modality}, Path(config) if config else None)
+            given = {"modality": modality}
+            modality = chosen_modality(catalogue.get(name), given, Path(config) if config else None)
             self.params += command_options(name, modality)
         return super().parse_args(context, args)
 
@@ -99,39 +105,50 @@ def train(
     runs.train(recipe, list(source), out=out, quiet=quiet, command=_command(), options=options)
 
 
-@main.command()
+@main.command(context_settings=_ANY_OPTION)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source", nargs=-1, required=True, type=click.Path())
 @click.option("--test", type=click.Path(), help="Held-out data; without it, part of SOURCE is held out.")
 @click.option("--test-fraction", default=0.3, show_default=True, help="Share of SOURCE that is held out.")
 @click.option("--seed", default=0, show_default=True, help="Of the split, the probes and the bootstrap.")
-@click.option("--column", help="Of a table, the column of samples.")
-@click.option("--label-column", help="Of a table, the column of classes.")
-@click.option("--split", help="Which part of data that comes in parts, such as train or test.")
+@click.option("--task", help="Which task, where the kind of data has several of its own.")
 @click.option("--device", default="cpu", show_default=True, help="Where to embed, such as cpu or cuda.")
-def evaluate(run: Path, source: tuple[str, ...], **options: Any) -> None:
-    """Measure the encoder of RUN on labelled data, beside the untrained encoder and the raw inputs."""
+@click.pass_context
+def evaluate(context: click.Context, /, run: Path, source: tuple[str, ...], **options: Any) -> None:
+    """Measure the encoder of RUN on labelled data, beside the untrained encoder and the raw inputs.
+
+    Where the kind of data has a task of its own (pairs with scores, a graph with a split ...), by that. Further options
+    are the reading options of the run's modality, such as --column or --label-column.
+    """
     from twofold.apps import runs
 
-    text, page = runs.evaluate_and_report(run, list(source), **options)
+    names, reading = _apart([*source, *context.args])
+    text, page = runs.evaluate_and_report(run, names, extra=reading, **options)
     _say(f"{text}\n\nReport: {page}")
 
 
-@main.command()
+@main.command(context_settings=_ANY_OPTION)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source", nargs=-1, required=True, type=click.Path())
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A .parquet, .npy or .csv file.")
 @click.option("--batch-size", default=256, show_default=True, help="Samples in a step.")
 @click.option("--device", default="cpu", show_default=True, help="Where to embed, such as cpu or cuda.")
-def embed(run: Path, source: tuple[str, ...], out: Path, batch_size: int, device: str) -> None:
-    """Write the embeddings of SOURCE, one row a sample, with its name (and label)."""
+@click.pass_context
+def embed(
+    context: click.Context, /, run: Path, source: tuple[str, ...], out: Path, batch_size: int, device: str
+) -> None:
+    """Write the embeddings of SOURCE, one row a sample, with its name (and label).
+
+    Further options are the reading options of the run's modality, such as --column.
+    """
     from twofold.apps import export
 
-    count, dim, skipped = export.embed(run, list(source), out, batch_size=batch_size, device=device)
+    names, reading = _apart([*source, *context.args])
+    count, dim, skipped = export.embed(run, names, out, extra=reading, batch_size=batch_size, device=device)
     _say(f"{count:,} embeddings of {dim} numbers in {out}" + (f"; {skipped} skipped." if skipped else "."))
 
 
-@main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@main.command(context_settings=_ANY_OPTION)
 @click.argument("recipes", nargs=-1, required=True)
 @click.option("--data", "source", required=True, help="Labelled data: a folder, a file, or emoji or digits (built in).")
 @click.option("--test", help="Held-out data; without it, part of the data is held out.")
@@ -146,8 +163,9 @@ def compare(context: click.Context, /, recipes: tuple[str, ...], **options: Any)
     Further options are training options, or RECIPE.OPTION for one recipe: --dcl.temperature 0.2
     """
     from twofold.apps import compare as app
+    from twofold.apps.options import words_and_options
 
-    names, extra = app.names_and_options([*recipes, *context.args])
+    names, extra = words_and_options([*recipes, *context.args])
     text, page = app.compare(names, extra=extra, command=_command(), **options)
     click.echo(text)
     click.echo(f"\nReport: {page}")
@@ -192,6 +210,16 @@ def demo(out: Path) -> None:
     from twofold.apps import demo as app
 
     app.run(out, command=_command())
+
+
+def _apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """Sources and further options out of the words of a command line."""
+    from twofold.apps.options import words_and_options
+
+    sources, options = words_and_options(words)
+    if not sources:
+        raise click.UsageError("Missing argument 'SOURCE...'.")
+    return sources, options
 
 
 def _say(text: str) -> None:

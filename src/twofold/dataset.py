@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,19 +29,47 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class Rows(Protocol):
+    """A batch of samples that is no tensor, such as nodes of a graph: what training asks of it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice) -> Self:
+        """Some of the samples."""
+        ...
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> Self: ...
+
+    def finite(self) -> Tensor:
+        """Which samples hold neither NaN nor infinity: bool ``(n,)``."""
+        ...
+
+
 Views = Callable[..., list[Any]]
 """``views(inputs, *, generator, **extra) -> list of views``; ``extra`` is what else ``fetch`` gave."""
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Tensors of a nested batch on a device; everything else as it is."""
-    if isinstance(batch, Tensor):
+    """Tensors and :class:`Rows` of a nested batch on a device; everything else as it is."""
+    if isinstance(batch, Tensor | Rows):
         return batch.to(device, non_blocking=True)
     if isinstance(batch, dict):
         return {key: to_device(value, device) for key, value in batch.items()}
     if isinstance(batch, list | tuple):
         return [to_device(value, device) for value in batch]
     return batch
+
+
+def take(batch: Any, part: slice, count: int) -> Any:
+    """Some samples of a nested batch of ``count``: rows of tensors and of :class:`Rows`; everything else as it is."""
+    if isinstance(batch, Tensor):
+        return batch[part] if batch.ndim and len(batch) == count else batch
+    if isinstance(batch, dict):
+        return {name: take(value, part, count) for name, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return [take(value, part, count) for value in batch]
+    return batch[part] if isinstance(batch, Rows) and len(batch) == count else batch
 
 
 class Subset:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from twofold.apps import compare as app
+from twofold.apps.options import words_and_options
 from twofold.errors import ConfigError
 
 QUICK = ["--epochs", "1", "--encoder=convnet-w16", "--batch-size", "50", "--precision", "float32"]
@@ -22,17 +23,18 @@ def arrays(digits_set, tmp_path):
 
 def test_names_and_options_may_stand_in_any_order():
     words = ["--epochs", "3", "simclr", "--dcl.temperature=0.2", "dcl", "--lr", "0.1"]
-    names, extra = app.names_and_options(words)
+    names, extra = words_and_options(words)
     assert names == ["simclr", "dcl"]
     plan = app.plan_of(names, extra)
     assert (plan.training.epochs, plan.training.lr) == (3, 0.1)
-    assert plan.recipes == {"simclr": {}, "dcl": {"temperature": 0.2}}
+    assert plan.recipes == {"simclr": {"modality": "image"}, "dcl": {"modality": "image", "temperature": 0.2}}
 
 
 def test_who_an_option_belongs_to():
     plan = app.plan_of(["simclr", "moco-v2"], ["--encoder", "mlp", "--size", "8", "--moco-v2.queue-size", "9"])
     assert plan.reading == {"size": 8}
-    assert plan.recipes == {"simclr": {"encoder": "mlp"}, "moco-v2": {"encoder": "mlp", "queue_size": 9}}
+    shared = {"encoder": "mlp", "modality": "image"}
+    assert plan.recipes == {"simclr": shared, "moco-v2": shared | {"queue_size": 9}}
 
 
 def test_all_wrong_options_at_once():

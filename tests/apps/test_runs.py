@@ -35,7 +35,7 @@ def test_derived_options_show_type_choices_owner_and_default():
     assert shown["encoder"].metavar == "STR"
     assert shown["optimizer"].metavar == "adamw|sgd|lars"
     assert "(recipe; default 0.1)" in shown["temperature"].help
-    assert "(training; default 256)" in shown["batch_size"].help
+    assert "(training; default 0.1)" in shown["warmup"].help
     assert "(data; default none)" in shown["size"].help
     assert all(isinstance(option, DerivedOption) and option.default is None for option in shown.values())
 

@@ -20,7 +20,8 @@ import pytest
 
 from twofold import cli
 from twofold.apps import catalogue
-from twofold.apps.compare import names_and_options, plan_of
+from twofold.apps.compare import plan_of
+from twofold.apps.options import words_and_options
 from twofold.options import options_of
 from twofold.recipes.catalogue import RECIPES, get
 
@@ -33,7 +34,7 @@ ARROWS = {
     "nn": {"contrast"},
     "training": {"nn", "contrast"},
     "evaluation": {"nn", "contrast"},
-    "modalities": {"nn", "contrast"},
+    "modalities": {"evaluation", "nn", "contrast"},
     "data": {"modalities"},
     "recipes": {"modalities", "training", "evaluation", "nn", "contrast"},
     "apps": {"data", "recipes", "modalities", "training", "evaluation", "nn", "contrast"},
@@ -175,7 +176,7 @@ def understand(words: list[str]) -> None:
     name, *rest = words
     context = cli.main.commands[name].make_context(name, rest)
     if name == "compare":
-        plan_of(*names_and_options([*context.params["recipes"], *context.args]))
+        plan_of(*words_and_options([*context.params["recipes"], *context.args]))
 
 
 def test_the_page_of_recipes_is_up_to_date():

@@ -13,9 +13,9 @@ from torch import nn
 import twofold
 from twofold.errors import ConfigError, DataError, RunError
 from twofold.recipes import catalogue
-from twofold.recipes.base import Recipe
+from twofold.recipes.base import Card, Recipe
 
-RECIPES = sorted(catalogue.RECIPES)
+RECIPES = sorted(name for name in catalogue.RECIPES if "any" in catalogue.get(name).card.modalities)
 SPEC = {"modality": "image", "channels": 1, "size": 8, "mean": [0.3], "std": [0.4], "samples": 64}
 
 
@@ -220,6 +220,23 @@ def test_a_new_recipe_is_a_few_lines(quick_fit, digits_set):
     assert result.last["loss"] == pytest.approx(2 * result.last["pull"])
     with pytest.raises(ConfigError, match="Cosine has no option 'pul'; did you mean 'pull'"):
         Cosine(pul=1)
+
+
+class Bound(twofold.SimCLR):
+    """A recipe of one kind of data, with an encoder of its choice."""
+
+    card = Card(name="bound", title="", paper="", new="", modalities=("points",))
+    preferred_encoder = "dgcnn-w8"
+
+
+def test_a_recipe_of_one_kind_of_data():
+    recipe = Bound()
+    assert recipe.options["modality"] == recipe.modality.name == "points"
+    assert recipe.chosen_encoder == "dgcnn-w8"
+    assert Bound(encoder="pointnet").chosen_encoder == "pointnet"
+    with pytest.raises(ConfigError, match="Bound learns from points, not from image: leave modality out"):
+        Bound(modality="image")
+    assert twofold.SimCLR().options["modality"] == "image"
 
 
 def test_the_base_leaves_the_method_to_its_subclasses(a_batch):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from typing import Any
 import click
 
 from twofold.apps import sources
-from twofold.apps.options import all_options, chosen_modality
+from twofold.apps.options import all_options, chosen_modality, pairs_of, put
 from twofold.apps.report import ComparisonData, MethodRuns, write
+from twofold.dataset import Dataset
 from twofold.errors import ConfigError
 from twofold.evaluation import METRICS, Evaluation, paired_difference
-from twofold.options import Option, did_you_mean, parse
 from twofold.recipes import catalogue, measuring, running, saving
 from twofold.recipes.base import Recipe, name_problems
 from twofold.training import metrics_log
@@ -37,18 +38,6 @@ class Plan:
     """Recipe → its own options."""
 
 
-def names_and_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The recipes among the words of a command line, and its ``--name value`` and ``--name=value`` options."""
-    names, extra, rest = [], [], list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-"):
-            names.append(word)
-            continue
-        extra += [word] if "=" in word or not rest else [word, rest.pop(0)]
-    return names, extra
-
-
 def compare(
     names: Sequence[str],
     *,
@@ -63,11 +52,12 @@ def compare(
 
     All runs share data, split, epochs, batch size and, unless a recipe is given its own, encoder and views. A run that
     is finished is not repeated, an unfinished one is resumed. The first recipe is what the others are compared with.
-    No recipe gets the views that it prefers: all get those that SimCLR would, so that objectives are compared.
+    No recipe for any kind of data gets the views that it prefers: all get those that SimCLR would, so that objectives
+    are compared. Recipes of one kind of data keep theirs.
 
     Args:
-        names: Recipes.
-        source: Labelled data: a path or a built-in set.
+        names: Recipes; all learn from the modality that is named, or else from that of the first.
+        source: Labelled data, or what the modality has a task for: a path or a built-in set.
         test: Held-out data; without it a part of ``source`` is held out by the usual split.
         seeds: Number of seeds, from 0.
         out: Where runs and results go.
@@ -106,8 +96,8 @@ def plan_of(names: Sequence[str], extra: Sequence[str]) -> Plan:
         ConfigError: Naming all unknown or wrong options.
     """
     problems: list[str] = []
-    pairs = list(_pairs(extra, problems))
-    modality = chosen_modality(dict(pairs), None)
+    pairs = list(pairs_of(extra, problems))
+    modality = chosen_modality(catalogue.get(names[0]), dict(pairs), None)
     options = {name: all_options(catalogue.get(name), modality) for name in names}
     shared = options[names[0]]
     common = {key: o for key, o in shared["recipe"].items() if all(key in options[n]["recipe"] for n in names)}
@@ -117,52 +107,22 @@ def plan_of(names: Sequence[str], extra: Sequence[str]) -> Plan:
     for flag, text in pairs:
         name, dot, option = flag.partition(".")
         if dot and name in own:
-            _put(own[name], option, text, options[name]["recipe"], problems, owner=name)
+            put(own[name], option, text, options[name]["recipe"], problems, owner=name)
         elif flag == "seed":
             problems.append("seeds are numbered from 0; --seeds N says how many there are.")
         elif flag in shared["training"]:
-            _put(training, flag, text, shared["training"], problems, owner="training")
+            put(training, flag, text, shared["training"], problems, owner="training")
         elif flag in shared["data"]:
-            _put(reading, flag, text, shared["data"], problems, owner="data")
+            put(reading, flag, text, shared["data"], problems, owner="data")
         else:
             for values in own.values():
-                _put(values, flag, text, common, problems, owner="all of these recipes together")
-    problems += [problem for values in own.values() for problem in name_problems(values)]
+                put(values, flag, text, common, problems, owner="all of these recipes together")
+    for values in own.values():
+        values.setdefault("modality", modality)
+    problems += [problem for name, values in own.items() for problem in name_problems(catalogue.get(name), values)]
     if problems:
         raise ConfigError(sorted(set(problems)))
     return Plan(TrainingOptions(**training), reading, own)
-
-
-def _pairs(words: Sequence[str], problems: list[str]) -> Iterable[tuple[str, str]]:
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        flag, equals, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or (not equals and not rest):
-            problems.append(f"{word!r} is no option with a value; write --name value.")
-            continue
-        yield flag.replace("-", "_") if "." not in flag else _after_dot(flag), text if equals else rest.pop(0)
-
-
-def _after_dot(flag: str) -> str:
-    """Recipe names keep their dashes; option names have underscores."""
-    name, _, option = flag.partition(".")
-    return f"{name}.{option.replace('-', '_')}"
-
-
-def _put(
-    values: dict[str, Any], key: str, text: str, known: Mapping[str, Option], problems: list[str], *, owner: str
-) -> None:
-    if key not in known:
-        problems.append(f"{owner} has no option {key!r}{did_you_mean(key, known)}")
-        return
-    try:
-        values[key] = parse(known[key], text)
-    except ConfigError as error:
-        problems.extend(error.problems)
-        return
-    if problem := known[key].problem(values[key]):
-        problems.append(problem)
 
 
 def _run(
@@ -172,24 +132,36 @@ def _run(
     done = folder / "evaluation.json"
     cls = catalogue.get(name)
     recipe = cls(**own)
-    settings = replace(plan.training, seed=seed).resolved(recipe.training_defaults)
-    bank, held_out, keys = _data(recipe, plan, source, test)
-    dataset = recipe.modality.read(bank, **plan.reading)
-    recipe = cls(**{"views": recipe.modality.choose_views(dataset.spec, preferred="simclr"), **own})
-    running.fit_dataset(recipe, dataset, settings, out=folder, extra={"source": [source], "reading": plan.reading})
+    settings = replace(plan.training, seed=seed)
+    reading = recipe.modality.reading_with(recipe.chosen_encoder) | plan.reading
+    dataset, measured = _data(recipe, reading, source, test)
+    if "any" in cls.card.modalities:
+        recipe = cls(**{"views": recipe.modality.choose_views(dataset.spec, preferred="simclr"), **own})
+    running.fit_dataset(recipe, dataset, settings, out=folder, extra={"source": [source], "reading": reading})
     if not done.is_file():
-        result = measuring.evaluate(recipe, bank, test=held_out, keys=keys, baselines=False)
-        write_json(done, result.to_json())
+        write_json(done, measured(recipe).to_json())
     return Evaluation.from_json(read_json(done))
 
 
-def _data(recipe: Recipe, plan: Plan, source: str, test: str | None) -> tuple[Any, Any, str | None]:
-    """What is trained on (and teaches the probes), what is held out, and the keys of retrieval."""
-    size = plan.reading.get("size")
+Measured = Callable[[Recipe], Evaluation]
+
+
+def _data(recipe: Recipe, reading: dict[str, Any], source: str, test: str | None) -> tuple[Dataset, Measured]:
+    """What is trained on, and how a recipe that was trained on it is measured."""
+    keys = None
     if sources.is_built_in([source]):
-        parts = [sources.resolve([source], part=part, size=size) for part in ("train", "test")]
-        return parts[0], parts[1], "code" if source == "emoji" else None
-    return (*measuring.train_and_test(recipe, source, test, plan.reading), None)
+        bank, held_out = (sources.resolve([source], part=part, size=reading.get("size")) for part in ("train", "test"))
+        keys = "code" if source == "emoji" else None
+    else:
+        whole = recipe.modality.read(source, **reading)
+        task = recipe.modality.task(source, whole.spec, test=test, **reading)
+        if task is None and test is not None:
+            task = recipe.modality.task(test, whole.spec, **reading)
+        if task is not None:
+            return whole, functools.partial(measuring.evaluate_own, task=task, baselines=False)
+        bank, held_out = measuring.train_and_test(recipe, source, test, reading)
+    dataset = recipe.modality.read(bank, **reading)
+    return dataset, functools.partial(measuring.evaluate, source=bank, test=held_out, keys=keys, baselines=False)
 
 
 def summary(results: Mapping[str, Mapping[int, Evaluation]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from twofold.apps import sources
+from twofold.apps.options import reading_options
 from twofold.errors import ConfigError, RunError
 from twofold.recipes import running, saving
 from twofold.recipes.running import Embedded
@@ -18,7 +19,13 @@ from twofold.training.progress import make_progress
 
 
 def embed(
-    run: Path, source: Sequence[str], out: Path, *, batch_size: int = 256, device: str = "cpu"
+    run: Path,
+    source: Sequence[str],
+    out: Path,
+    *,
+    extra: Sequence[str] = (),
+    batch_size: int = 256,
+    device: str = "cpu",
 ) -> tuple[int, int, int]:
     """Write the embeddings of a source: ``id``, ``label`` where there are labels, ``embedding``.
 
@@ -26,6 +33,7 @@ def embed(
         run: A run folder.
         source: Paths, or the name of a built-in set (all of it).
         out: A .parquet, .npy (numbers only, in the order of the source) or .csv file.
+        extra: Reading options of the run's modality, as on the command line.
         batch_size: Samples in a step.
         device: Where to embed.
 
@@ -33,11 +41,12 @@ def embed(
         How many rows, of how many numbers, and how many samples could not be read.
 
     Raises:
-        ConfigError: If the file's ending is none of these.
+        ConfigError: If the file's ending is none of these, or a reading option is wrong.
     """
     if out.suffix not in WRITERS:
         raise ConfigError(f"--out {out}: the ending must be one of {', '.join(WRITERS)}.")
     recipe = saving.load(run)
+    reading = reading_options(recipe.modality.name, extra, beside=("out", "batch_size", "device"))
     size = recipe.built_spec.get("size")
     with distributed.processes(device) as process:
         quiet = not process.is_main or not sys.stderr.isatty()
@@ -48,6 +57,7 @@ def embed(
                 batch_size=batch_size,
                 device=process.device,
                 progress=progress,
+                **reading,
             )
         if process.is_main:
             _write(out, WRITERS[out.suffix](embedded))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,16 @@ from torch import nn
 
 from twofold import modalities
 from twofold.errors import ConfigError
-from twofold.options import Option, did_you_mean, options_of
+from twofold.options import Option, did_you_mean, options_of, parse
 from twofold.recipes import catalogue
 from twofold.recipes.base import Recipe
 from twofold.training.options import TrainingOptions
 
 
-def chosen_modality(given: Mapping[str, Any], config: Path | None) -> str:
-    """The modality of a training command: that of the command line, of the file, or the default.
+def chosen_modality(recipe: type[Recipe], given: Mapping[str, Any], config: Path | None) -> str:
+    """The modality of a training command: that of the command line, of the file, or the recipe's own.
 
-    A name that does not exist gives the default: it is reported with all other faults.
+    A name that does not exist gives the recipe's own: it is reported with all other faults.
     """
     name = given.get("modality")
     if name is None and config is not None and config.is_file():
@@ -32,7 +32,7 @@ def chosen_modality(given: Mapping[str, Any], config: Path | None) -> str:
             content = {}  # reported where the options are read
         parts = [content, *(part for part in content.values() if isinstance(part, dict))]
         name = next((part["modality"] for part in parts if "modality" in part), None)
-    return name if isinstance(name, str) and name in modalities.MODALITIES else modalities.DEFAULT
+    return name if isinstance(name, str) and name in modalities.MODALITIES else recipe.home()
 
 
 def all_options(recipe: type[Recipe], modality: str = modalities.DEFAULT) -> dict[str, dict[str, Option]]:
@@ -95,6 +95,77 @@ def from_toml(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
         f"{path}: there is no option {name!r}{did_you_mean(name, known)}" for name in values if name not in known
     ]
     problems += [f"{path}: {p}" for n, v in values.items() if n in known and (p := known[n].problem(v))]
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def words_and_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of a command line that are no options, and its ``--name value`` and ``--name=value`` options."""
+    names, extra, rest = [], [], list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            names.append(word)
+            continue
+        extra += [word] if "=" in word or not rest else [word, rest.pop(0)]
+    return names, extra
+
+
+def pairs_of(words: Sequence[str], problems: list[str]) -> Iterable[tuple[str, str]]:
+    """Name and text of each option; what is none goes to ``problems``."""
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        flag, equals, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or (not equals and not rest):
+            problems.append(f"{word!r} is no option with a value; write --name value.")
+            continue
+        yield flag.replace("-", "_") if "." not in flag else _after_dot(flag), text if equals else rest.pop(0)
+
+
+def _after_dot(flag: str) -> str:
+    """Recipe names keep their dashes; option names have underscores."""
+    name, _, option = flag.partition(".")
+    return f"{name}.{option.replace('-', '_')}"
+
+
+def put(
+    values: dict[str, Any], key: str, text: str, known: Mapping[str, Option], problems: list[str], *, owner: str
+) -> None:
+    """Parse an option into ``values``; what is wrong with it goes to ``problems``."""
+    if key not in known:
+        problems.append(f"{owner} has no option {key!r}{did_you_mean(key, known)}")
+        return
+    try:
+        values[key] = parse(known[key], text)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return
+    if problem := known[key].problem(values[key]):
+        problems.append(problem)
+
+
+def reading_options(modality: str, words: Sequence[str], *, beside: Sequence[str] = ()) -> dict[str, Any]:
+    """Reading options of a modality from ``--name value`` words.
+
+    Args:
+        modality: Its name.
+        words: Of the command line.
+        beside: The command's own options, which may have been meant.
+
+    Raises:
+        ConfigError: Naming all unknown or wrong options.
+    """
+    known = {name: o for name, o in options_of(modalities.get(modality).read).items() if name not in ("self", "source")}
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for name, text in pairs_of(words, problems):
+        if name in known:
+            put(values, name, text, known, problems, owner=f"reading {modality}")
+        else:
+            flags = [f"--{option.replace('_', '-')}" for option in (*known, *beside)]
+            problems.append(f"There is no option --{name.replace('_', '-')}{did_you_mean(f'--{name}', flags)}")
     if problems:
         raise ConfigError(problems)
     return values

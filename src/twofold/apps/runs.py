@@ -13,10 +13,9 @@ import click
 import torch
 from torch import nn
 
-from twofold import modalities
 from twofold.apps import sources
 from twofold.apps.gallery import gallery
-from twofold.apps.options import all_options, chosen_modality, from_toml
+from twofold.apps.options import all_options, chosen_modality, from_toml, reading_options
 from twofold.apps.report import ReportData, write
 from twofold.dataset import Dataset
 from twofold.errors import ConfigError, DataError
@@ -48,7 +47,7 @@ def merged_options(
     Raises:
         ConfigError: Naming every faulty option at once.
     """
-    modality = chosen_modality(given, config)
+    modality = chosen_modality(catalogue.get(recipe), given, config)
     known = {name: o for group in all_options(catalogue.get(recipe), modality).values() for name, o in group.items()}
     values: dict[str, Any] = {}
     flags = [f"--{name.replace('_', '-')}" for name in known]
@@ -78,7 +77,7 @@ def _faults_together(recipe: type[Recipe], values: Mapping[str, Any]) -> list[st
     """What is wrong with names, and with options of a recipe that are right one by one."""
     own = {name: value for name, value in values.items() if name in options_of(recipe)}
     if problems_of(own, options_of(recipe), owner=recipe.__name__):
-        return name_problems(own)
+        return name_problems(recipe, own)
     try:
         recipe(**own)
     except ConfigError as error:
@@ -90,7 +89,7 @@ def train(
     name: str, source: Sequence[str], *, out: Path | None, quiet: bool, command: str, options: Mapping[str, Any]
 ) -> None:
     """Train a recipe, save it, measure it where there are labels, and write the report."""
-    groups = all_options(catalogue.get(name), options.get("modality", modalities.DEFAULT))
+    groups = all_options(catalogue.get(name), options.get("modality") or catalogue.get(name).home())
     recipe = catalogue.get(name)(**{key: value for key, value in options.items() if key in groups["recipe"]})
     settings = TrainingOptions.checked(**{key: value for key, value in options.items() if key in groups["training"]})
     reading = {key: value for key, value in options.items() if key in groups["data"]}
@@ -128,9 +127,10 @@ def _train_and_measure(
     command: str,
     device: torch.device,
 ) -> None:
-    settings = settings.resolved(recipe.training_defaults)
     resolved = sources.resolve(source, size=reading.get("size"))
+    reading = recipe.modality.reading_with(recipe.chosen_encoder) | dict(reading)
     dataset = recipe.modality.read(resolved, **reading)
+    settings = running.resolved(recipe, dataset, settings)
     if speaks():
         click.echo(f"Data: {recipe.modality.describe(dataset)}")
         click.echo(f"Run:  {recipe.card.name}, {settings.epochs} epochs of {len(dataset):,} samples, in {out}/")
@@ -189,10 +189,22 @@ def evaluate(
     return result
 
 
-def evaluate_and_report(run: Path, source: Sequence[str], *, device: str, **options: Any) -> tuple[str, Path]:
-    """:func:`evaluate`, on all processes if there are several, and the report anew; the table and the page's path."""
+def evaluate_and_report(
+    run: Path, source: Sequence[str], *, device: str, extra: Sequence[str] = (), **options: Any
+) -> tuple[str, Path]:
+    """:func:`evaluate`, on all processes if there are several, and the report anew; the table and the page's path.
+
+    Args:
+        run: A run folder.
+        source: Labelled data, or what the modality has a task for.
+        device: Where to embed.
+        extra: Reading options of the run's modality, as on the command line.
+        options: See :func:`evaluate`.
+    """
+    recipe = saving.load(run)
+    reading = reading_options(recipe.modality.name, extra, beside=("test", "test_fraction", "seed", "task", "device"))
     with distributed.processes(device) as process:
-        text = evaluate(run, source, device=process.device, **options).to_text()
+        text = evaluate(run, source, recipe=recipe, device=process.device, **reading, **options).to_text()
     return text, report(run) if speaks() else run / "report.html"
 
 

@@ -22,6 +22,7 @@ from twofold.evaluation.protocol import METRIC_GROUPS, METRICS, PROTOCOL, evalua
 from twofold.evaluation.result import Difference, Evaluation, Measurement, MetricInfo, Row
 from twofold.evaluation.retrieval import RetrievalResult, random_ranking, retrieve_across, retrieve_within
 from twofold.evaluation.split import Split, stratified_split
+from twofold.evaluation.task import Task, evaluate_task
 
 __all__ = [
     "METRICS",
@@ -42,6 +43,7 @@ __all__ = [
     "RetrievalResult",
     "Row",
     "Split",
+    "Task",
     "bootstrap_difference",
     "bootstrap_mean",
     "cluster_accuracy",
@@ -49,6 +51,7 @@ __all__ = [
     "differences",
     "evaluate_encoders",
     "evaluate_features",
+    "evaluate_task",
     "few_shot_probe",
     "geometry_report",
     "is_collapsed",

@@ -47,16 +47,18 @@ class Recipe(nn.Module):
     Args:
         encoder: Name of an encoder of the modality, or a module with rows ``(n, dim)`` as output; none takes the
             modality's own choice.
-        modality: Kind of data: see ``twofold.modalities.MODALITIES``.
+        modality: Kind of data, see ``twofold.modalities.MODALITIES``; none takes the recipe's own, or image.
         views: Name of a preset of views, or a callable ``(inputs, *, generator, **extra) -> list of views``; none takes
             what suits the recipe and the data.
         view_count: Views of each sample in a step.
     """
 
-    card: ClassVar[Card]
+    card: ClassVar[Card] = Card(name="recipe", title="", paper="", new="")
     training_defaults: ClassVar[dict[str, Any]] = {}
     """Options of training that this recipe wants otherwise."""
     preferred_views: ClassVar[str] = "simclr"
+    preferred_encoder: ClassVar[str | None] = None
+    """The encoder where the user names none, if it is not the modality's own choice."""
     constant_lr: ClassVar[tuple[str, ...]] = ()
     """Prefixes of parameters whose learning rate is not scheduled."""
     needs_labels: ClassVar[bool] = False
@@ -69,23 +71,25 @@ class Recipe(nn.Module):
                 f"{cls.__name__} takes keyword arguments only, such as {cls.__name__}(encoder='resnet18')."
             )
         known = options_of(cls)
-        problems = problems_of(options, known, owner=cls.__name__) + name_problems(options)
+        problems = problems_of(options, known, owner=cls.__name__) + name_problems(cls, options)
         if problems:
             raise ConfigError(problems)
         recipe = super().__new__(cls)
-        object.__setattr__(recipe, "options", {**defaults(known), **options})
+        chosen = {**defaults(known), **options}
+        chosen["modality"] = chosen["modality"] or cls.home()
+        object.__setattr__(recipe, "options", chosen)
         return recipe
 
     def __init__(
         self,
         *,
         encoder: str | nn.Module | None = None,
-        modality: str = "image",
+        modality: str | None = None,
         views: str | Callable[..., Any] | None = None,
         view_count: ViewCount = 2,
     ) -> None:
         super().__init__()
-        self.modality = modalities.get(modality)
+        self.modality = modalities.get(modality or self.home())
         self.view_count = view_count
         self.spec: dict[str, Any] | None = None
 
@@ -125,8 +129,7 @@ class Recipe(nn.Module):
     @final
     def build(self, spec: Mapping[str, Any], *, rebuild: Mapping[str, Any] | None = None) -> Self:
         """Make the networks for data with these facts (a data set's ``spec``); returns the recipe."""
-        chosen = self.options["encoder"] or self.modality.default_encoder
-        self.encoder = self.modality.make_encoder(chosen, dict(spec), rebuild=dict(rebuild or {}))
+        self.encoder = self.modality.make_encoder(self.chosen_encoder, dict(spec), rebuild=dict(rebuild or {}))
         self.spec = dict(spec)
         self.build_heads(int(self.encoder.dim), spec)
         return self
@@ -146,6 +149,18 @@ class Recipe(nn.Module):
         """Take over the networks and state of another recipe of the same build."""
         for store in ("_modules", "_parameters", "_buffers"):
             setattr(self, store, getattr(other, store))
+
+    @classmethod
+    def home(cls) -> str:
+        """The modality where the user names none."""
+        first = cls.card.modalities[0]
+        return modalities.DEFAULT if first == "any" else first
+
+    @property
+    def chosen_encoder(self) -> str | nn.Module:
+        """The user's encoder, or the recipe's choice, or the modality's."""
+        chosen: str | nn.Module | None = self.options["encoder"]
+        return self.preferred_encoder or self.modality.default_encoder if chosen is None else chosen
 
     @final
     def make_views(self) -> Views:
@@ -196,17 +211,20 @@ class Recipe(nn.Module):
         return saving.save(self, Path(folder))
 
 
-def name_problems(options: Mapping[str, Any]) -> list[str]:
+def name_problems(recipe: type[Recipe], options: Mapping[str, Any]) -> list[str]:
     """What is wrong with the names of modality, encoder and views, as far as that shows before there is data."""
     chosen = {name: options.get(name) for name in ("encoder", "views")}
     names = {name: value if isinstance(value, str) else None for name, value in chosen.items()}
-    kind = options.get("modality", "image")
+    kind = options.get("modality") or recipe.home()
     if not isinstance(kind, str):
         return []  # which is a problem of the option
     try:
         modality = modalities.get(kind)
     except ConfigError as error:
         return error.problems
+    if not {"any", kind} & set(recipe.card.modalities):
+        bound = " or ".join(recipe.card.modalities)
+        return [f"{recipe.__name__} learns from {bound}, not from {kind}: leave modality out, or take another recipe."]
     return modality.problems(**names) if any(names.values()) else []
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from twofold.dataset import Dataset, Subset
 from twofold.errors import ConfigError, DataError
-from twofold.evaluation import Encoded, Evaluation, Features, evaluate_encoders, stratified_split
+from twofold.evaluation import Encoded, Evaluation, Features, Task, evaluate_encoders, evaluate_task, stratified_split
 from twofold.recipes.base import Recipe
 from twofold.recipes.running import Embedded, embed, raw_features
 from twofold.training.distributed import on_main
@@ -26,6 +26,7 @@ def evaluate(
     source: Any,
     *,
     test: Any = None,
+    task: str | None = None,
     metrics: Sequence[str] | None = None,
     test_fraction: float = 0.3,
     seed: int = 0,
@@ -35,14 +36,17 @@ def evaluate(
     remark: str = "",
     **reading: Any,
 ) -> Evaluation:
-    """Measure a trained recipe beside the same encoder untrained and the raw inputs, by the standard protocols.
+    """Measure a trained recipe beside the same encoder untrained and the raw inputs.
 
-    Within a group of processes all embed, the main one measures, and every one gets the result.
+    By the kind of data's own task, where the source is one for it (pairs with scores, a graph with a split, ...: see
+    ``Modality.task``), and else by the standard protocol on labels, to which ``metrics``, ``test_fraction`` and
+    ``keys`` belong. Within a group of processes all embed, the main one measures, and every one gets the result.
 
     Args:
         recipe: A built recipe.
         source: Labelled data. If it is a folder with sub-folders train and test, these are bank and test.
         test: Held-out data, if it is apart from ``source``. Its classes are matched with those of ``source`` by name.
+        task: Which task of the kind of data; none takes what suits the source.
         metrics: Groups of metrics; all by default. See ``twofold.evaluation.METRIC_GROUPS``.
         test_fraction: Without parts of its own, this share of ``source`` is held out, stratified by class.
         seed: Of that split, of probes, clusterings and bootstrap.
@@ -62,35 +66,75 @@ def evaluate(
     """
     if baselines and isinstance(recipe.options["encoder"], torch.nn.Module):
         raise ConfigError("An encoder of your own cannot be built again untrained: evaluate with baselines=False.")
-    task, words = _task(recipe, source, test, test_fraction=test_fraction, seed=seed, device=device, reading=reading)
-    labels_of = [task[0][0].labels, _labels_as_in(task[0][0], task[1][0])]
+    own = recipe.modality.task(source, recipe.built_spec, test=test, name=task, **reading)
+    if own is not None:
+        return evaluate_own(recipe, own, seed=seed, device=device, baselines=baselines, remark=remark)
+    parts, words = _parts_embedded(
+        recipe, source, test, test_fraction=test_fraction, seed=seed, device=device, reading=reading
+    )
+    labels_of = [parts[0][0].labels, _labels_as_in(parts[0][0], parts[1][0])]
 
     def encoded(label: str, rows: Sequence[Tensor]) -> Encoded:
-        sides = [_features(*part, x, labels, keys) for part, x, labels in zip(task, rows, labels_of, strict=True)]
+        sides = [_features(*part, x, labels, keys) for part, x, labels in zip(parts, rows, labels_of, strict=True)]
         return Encoded(label, *sides)
 
-    encoders = {"trained": encoded(f"{type(recipe).__name__}, trained", [part.rows for part, _ in task])}
+    encoders = {"trained": encoded(f"{type(recipe).__name__}, trained", [part.rows for part, _ in parts])}
     if baselines:
         untrained = untrained_copy(recipe)
-        rows = _for_both(task, lambda part: _again(untrained, part, device))
+        rows = _for_both(parts, lambda part: _again(untrained, part, device))
         encoders["untrained"] = encoded("same encoder, untrained", rows)
     protocol = {"split": words} | ({"remark": remark} if remark else {})
     chosen: dict[str, Any] = {} if metrics is None else {"metrics": metrics}
 
     def measured() -> Evaluation:
         if baselines:
-            raw = _for_both(task, lambda part: raw_features(part, recipe))
+            raw = _for_both(parts, lambda part: raw_features(part, recipe))
             encoders["raw"] = encoded(f"{recipe.modality.raw}, standardized", raw)
         return evaluate_encoders(encoders, seed=seed, protocol=protocol, **chosen)
 
     return on_main(measured)
 
 
+def evaluate_own(
+    recipe: Recipe,
+    task: Task,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    baselines: bool = True,
+    remark: str = "",
+) -> Evaluation:
+    """:func:`evaluate` on a task of the modality."""
+    sides = {name: embed(recipe, dataset, device=device) for name, dataset in task.sides.items()}
+    encoders = {
+        "trained": (f"{type(recipe).__name__}, trained", {name: _whole(s, s.rows) for name, s in sides.items()})
+    }
+    if baselines:
+        untrained = untrained_copy(recipe)
+        rows = {name: _whole(side, _again(untrained, side, device)) for name, side in sides.items()}
+        encoders["untrained"] = ("same encoder, untrained", rows)
+
+    def measured() -> Evaluation:
+        if baselines and task.raw:
+            raw = {name: _whole(side, raw_features(side, recipe)) for name, side in sides.items()}
+            encoders["raw"] = (recipe.modality.raw, raw)
+        return evaluate_task(task, encoders, seed=seed, remark=remark)
+
+    return on_main(measured)
+
+
+def _whole(part: Embedded, rows: Tensor) -> Tensor:
+    """Rows of all samples of a side: NaN for those that could not be read."""
+    whole = torch.full((len(part.dataset), rows.shape[1]), torch.nan)
+    whole[part.index] = rows.float()
+    return whole
+
+
 Side = tuple[Embedded, Tensor | None]
 """Embedded data, and which of its rows count (None: all)."""
 
 
-def _task(
+def _parts_embedded(
     recipe: Recipe,
     source: Any,
     test: Any,
@@ -101,7 +145,7 @@ def _task(
     reading: dict[str, Any],
 ) -> tuple[list[Side], str]:
     """Bank and test, and how they came about, in words."""
-    bank_source, test_source, words = _parts(source, test, reading)
+    bank_source, test_source, words = _sources(source, test, reading)
     embedded = embed(recipe, bank_source, device=device, **reading)
     if test_source is not None:
         return [(embedded, None), (embed(recipe, test_source, device=device, **reading), None)], words
@@ -117,7 +161,7 @@ def train_and_test(recipe: Recipe, source: Any, test: Any, reading: dict[str, An
     Raises:
         DataError: If the data has no labels or cannot be split.
     """
-    bank_source, test_source, _ = _parts(source, test, reading)
+    bank_source, test_source, _ = _sources(source, test, reading)
     bank = recipe.modality.read(bank_source, **reading)
     if test_source is not None:
         return bank, recipe.modality.read(test_source, **(recipe.modality.reading_for(bank.spec) | reading))
@@ -134,7 +178,7 @@ def untrained_copy(recipe: Recipe) -> Recipe:
         return fresh.build(recipe.built_spec, rebuild=recipe.encoder.rebuild).eval()
 
 
-def _parts(source: Any, test: Any, reading: Mapping[str, Any]) -> tuple[Any, Any, str]:
+def _sources(source: Any, test: Any, reading: Mapping[str, Any]) -> tuple[Any, Any, str]:
     """Bank source, test source (None: split the bank) and how they came about."""
     if test is not None:
         return source, test, "bank and test given apart"
@@ -179,9 +223,9 @@ def _features(part: Embedded, take: Tensor | None, rows: Tensor, labels: Tensor 
     return features if take is None else features.take(take)
 
 
-def _for_both(task: Sequence[Side], vectors: Callable[[Embedded], Tensor]) -> list[Tensor]:
+def _for_both(parts: Sequence[Side], vectors: Callable[[Embedded], Tensor]) -> list[Tensor]:
     """Vectors of bank and test; of one data set that is both, computed once."""
-    bank, test = task[0][0], task[1][0]
+    bank, test = parts[0][0], parts[1][0]
     first = vectors(bank)
     return [first, first if test is bank else vectors(test)]
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from twofold.dataset import Dataset
-from twofold.errors import DataError
+from twofold.dataset import Dataset, Rows
+from twofold.errors import DataError, RunError
 from twofold.recipes import saving
 from twofold.recipes.base import Recipe
 from twofold.training import nonfinite, sharding
@@ -145,6 +145,8 @@ def joined(shares: list[Batch]) -> Batch:
         return shares[0]
 
     def join(values: list[Any]) -> Any:
+        if isinstance(values[0], Rows) or len({part.shape[1:] for part in values if isinstance(part, Tensor)}) > 1:
+            raise RunError("A step of several processes cannot be repeated by one on this kind of data.")
         if isinstance(values[0], Tensor) and values[0].ndim:
             return torch.cat(values)
         if isinstance(values[0], list):

@@ -53,8 +53,8 @@ def fit(
         DataError: If the source cannot be read.
     """
     training, reading = split_options(recipe, options)
-    settings = TrainingOptions.checked(**training).resolved(recipe.training_defaults)
-    dataset = recipe.modality.read(source, **reading)
+    settings = TrainingOptions.checked(**training)
+    dataset = recipe.modality.read(source, **(recipe.modality.reading_with(recipe.chosen_encoder) | reading))
     return fit_dataset(
         recipe,
         dataset,
@@ -63,6 +63,11 @@ def fit(
         progress=progress,
         extra={"source": source_names(source), "reading": reading},
     )
+
+
+def resolved(recipe: Recipe, dataset: Dataset, settings: TrainingOptions) -> TrainingOptions:
+    """Training options with everything chosen: by the user, else the recipe, else the kind of data, else in general."""
+    return settings.resolved(recipe.modality.training_defaults(dataset.spec) | recipe.training_defaults)
 
 
 def source_names(source: Any) -> list[str]:
@@ -88,11 +93,12 @@ def fit_dataset(
     Args:
         recipe: As in :func:`fit`.
         dataset: What to learn from.
-        settings: Resolved training options.
+        settings: Training options; what they leave open is chosen by :func:`resolved`.
         out: As in :func:`fit`.
         progress: As in :func:`fit`.
         extra: Further entries of ``config.json``, such as the command.
     """
+    settings = resolved(recipe, dataset, settings)
     with distributed.processes(settings.device) as process, ExitStack() as holding:
         with seeded_init(settings.seed):
             recipe.build(dataset.spec)

@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from twofold.dataset import Rows
 from twofold.errors import DataError
 from twofold.training import files
 
@@ -53,11 +54,13 @@ def not_finite(losses: Mapping[str, Tensor], norm: Tensor) -> list[str]:
 
 
 def finite_rows(views: Any, count: int) -> list[bool]:
-    """Of each of ``count`` samples, whether all its values in ``views`` (nested tensors) are finite."""
+    """Of each of ``count`` samples, whether all its values in ``views`` (nested) are finite."""
     finite = torch.ones(count, dtype=torch.bool)
-    for tensor in _tensors(views):
-        if tensor.is_floating_point() and tensor.ndim and len(tensor) == count:
-            finite &= tensor.isfinite().reshape(count, -1).all(1).cpu()
+    for part in _leaves(views):
+        if isinstance(part, Rows):
+            finite &= part.finite().cpu()
+        elif part.is_floating_point() and part.ndim and len(part) == count:
+            finite &= part.isfinite().reshape(count, -1).all(1).cpu()
     return finite.tolist()
 
 
@@ -160,19 +163,25 @@ def shortened(names: list[str], shown: int = 4) -> str:
     return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
+def _leaves(value: Any) -> Iterator[Tensor | Rows]:
+    if isinstance(value, Tensor | Rows):
         yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _tensors(item)
+            yield from _leaves(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _tensors(item)
+            yield from _leaves(item)
 
 
 def _all_finite(value: Any) -> bool:
-    return all(bool(t.isfinite().all()) for t in _tensors(value) if t.is_floating_point())
+    return all(_finite(part) for part in _leaves(value))
+
+
+def _finite(part: Tensor | Rows) -> bool:
+    if isinstance(part, Rows):
+        return bool(part.finite().all())
+    return not part.is_floating_point() or bool(part.isfinite().all())
 
 
 def _as_text(value: Any) -> Any:

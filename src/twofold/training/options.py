@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 from twofold.options import Count, Fraction, NonNegative, Positive, PositiveInt, check, options_of
+
+EPOCHS, BATCH_SIZE = 100, 256
+"""Where neither user nor recipe nor kind of data wants another number."""
 
 
 @dataclass(frozen=True)
@@ -13,8 +17,8 @@ class TrainingOptions:
     """How to train; what is None is chosen by the recipe (``training_defaults``) or else by :meth:`resolved`.
 
     Args:
-        epochs: Passes over the data.
-        batch_size: Samples in a step, over all processes.
+        epochs: Passes over the data; 100 unless the recipe or the kind of data wants another number.
+        batch_size: Samples in a step, over all processes; 256 unless the recipe or the kind of data wants another.
         optimizer: Update rule; adamw unless the recipe wants another.
         lr: Peak learning rate, at the batch size given; 1e-3 for adamw, 0.06 for sgd, 0.3 for lars.
         weight_decay: Decay of weights (never of biases and norms); 1e-4 for adamw, 5e-4 for sgd, 1e-6 for lars.
@@ -35,8 +39,8 @@ class TrainingOptions:
         health_steps: Steps between looks at the health of the representation; none takes 40 looks a run.
     """
 
-    epochs: PositiveInt = 100
-    batch_size: PositiveInt = 256
+    epochs: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
     optimizer: Literal["adamw", "sgd", "lars"] | None = None
     lr: Positive | None = None
     weight_decay: NonNegative | None = None
@@ -75,7 +79,7 @@ class TrainingOptions:
         check(values, options_of(cls), owner="training")
         return cls(**values)
 
-    def resolved(self, preferences: dict[str, Any]) -> TrainingOptions:
+    def resolved(self, preferences: Mapping[str, Any]) -> TrainingOptions:
         """With every None that has a default filled in, from a recipe's preferences first."""
         if self.optimizer not in (None, preferences.get("optimizer", "adamw")):  # rates are meant for one optimizer
             preferences = {name: value for name, value in preferences.items() if name not in ("lr", "weight_decay")}
@@ -84,6 +88,8 @@ class TrainingOptions:
         rate, decay = {"adamw": (1e-3, 1e-4), "sgd": (0.06, 5e-4), "lars": (0.3, 1e-6)}[filled.optimizer or "adamw"]
         return replace(
             filled,
+            epochs=filled.epochs or EPOCHS,
+            batch_size=filled.batch_size or BATCH_SIZE,
             optimizer=filled.optimizer or "adamw",
             lr=rate if filled.lr is None else filled.lr,
             weight_decay=decay if filled.weight_decay is None else filled.weight_decay,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.gather import gather
-from twofold.dataset import Views, to_device
+from twofold.dataset import Views, take, to_device
 from twofold.errors import RunError
 from twofold.training import gradient_cache
 from twofold.training.precision import autocast
@@ -20,7 +20,8 @@ from twofold.training.randomness import generator, seed_global
 Batch = dict[str, Any]
 Named = dict[str, Tensor]
 
-_NOT_SHOWN_TO_RECIPES = ("inputs", "index", "label")
+_NOT_FOR_VIEWS = ("inputs", "index", "label", "target")
+_FOR_RECIPES = ("label", "target")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class StepMaker:
         key = (self.seed, step, rank)
         seed_global("step", *key)
         fetched = to_device(fetched, self.device)
-        extra = {name: value for name, value in fetched.items() if name not in _NOT_SHOWN_TO_RECIPES}
+        extra = {name: value for name, value in fetched.items() if name not in _NOT_FOR_VIEWS}
         views = self.views(fetched["inputs"], generator=generator("views", *key), **extra)
         batch = {
             "views": views,
@@ -58,7 +59,7 @@ class StepMaker:
             "progress": step / self.total_steps,
             "generator": generator("recipe", *key),
         }
-        return batch | {name: fetched[name] for name in ("label",) if name in fetched}
+        return batch | {name: fetched[name] for name in _FOR_RECIPES if name in fetched}
 
     def gradients(self, step: int, rank: int, batch: Batch) -> tuple[Named, Named]:
         """Add this batch's gradients to ``.grad``; returns outputs and losses (means over processes), without graph.
@@ -115,14 +116,7 @@ def split_batch(batch: Batch, size: int) -> list[Batch]:
     pieces = math.ceil(count / size)
     bounds = [count * i // pieces for i in range(pieces + 1)]
 
-    def piece(value: Any, start: int, stop: int) -> Any:
-        if isinstance(value, Tensor) and value.ndim and len(value) == count:
-            return value[start:stop]
-        if isinstance(value, dict):
-            return {name: piece(v, start, stop) for name, v in value.items()}
-        return [piece(v, start, stop) for v in value] if isinstance(value, list) else value
-
-    return [{name: piece(v, *span) for name, v in batch.items()} for span in pairwise(bounds)]
+    return [take(batch, slice(*span), count) for span in pairwise(bounds)]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

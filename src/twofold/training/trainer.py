@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.gather import gather
-from twofold.dataset import Dataset, Views
+from twofold.dataset import Dataset, Views, take
 from twofold.errors import ConfigError, RunError
 from twofold.training import checkpoint, health, nonfinite, sharding
 from twofold.training.distributed import Process, average_gradients, on_main, smallest, synchronize_batch_norm
@@ -20,7 +20,7 @@ from twofold.training.files import read_json
 from twofold.training.loader import Loader
 from twofold.training.metrics_log import MetricsLog, RecordLog, TensorBoardLog
 from twofold.training.optimizers import make_optimizer, named_state, parameter_groups
-from twofold.training.options import TrainingOptions
+from twofold.training.options import BATCH_SIZE, EPOCHS, TrainingOptions
 from twofold.training.precision import autocast, channels_last, resolve_precision
 from twofold.training.progress import NullProgress, Progress
 from twofold.training.randomness import forked_rng
@@ -103,13 +103,13 @@ class Trainer:
         self.dataset = dataset
         self.loader = Loader(
             dataset,
-            options.batch_size,
+            options.batch_size or BATCH_SIZE,
             seed=options.seed,
             workers=options.workers,
             rank=process.rank,
             world=process.world,
         )
-        self.total_steps = self.loader.steps_per_epoch * options.epochs
+        self.total_steps = self.loader.steps_per_epoch * (options.epochs or EPOCHS)
         self.warmup_steps = round(options.warmup * self.total_steps)
         self.health_steps = options.health_steps or max(1, self.total_steps // 40)
         self.recipe: Any = channels_last(synchronize_batch_norm(recipe, process).to(process.device))
@@ -236,7 +236,8 @@ class Trainer:
     @torch.no_grad()
     def _health(self, batch: dict[str, Any]) -> dict[str, float]:
         """Shape of the embedding of this batch's first two views, as the user would get it (evaluation mode)."""
-        views = [view[: health.ROWS] for view in batch["views"][:2]]
+        count = len(batch["index"])
+        views = [take(view, slice(health.ROWS), count) for view in batch["views"][:2]]
         self.recipe.eval()
         with autocast(self.steps.device, self.steps.dtype):
             rows = [self.recipe.encode(view).float() for view in views]

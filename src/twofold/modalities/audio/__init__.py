@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from twofold.dataset import Dataset, Views
 from twofold.errors import DataError
+from twofold.evaluation import Task
 from twofold.modalities.audio import data, views
 from twofold.modalities.audio.encoders import check_name, make_encoder
 from twofold.modalities.audio.pictures import spectrogram_png
 from twofold.modalities.audio.spectrogram import cepstrum, frame_count
 from twofold.modalities.audio.views import PRESETS
 from twofold.modalities.encoders import name_problems
+from twofold.modalities.tasks import no_task
 
 __all__ = ["MODALITY", "AudioModality"]
 
@@ -64,8 +66,14 @@ class AudioModality:
             cache=cache,
         )
 
+    def reading_with(self, encoder: str | nn.Module | None) -> dict[str, Any]:
+        return {}
+
     def reading_for(self, spec: dict[str, Any]) -> dict[str, Any]:
         return {"rate": spec["rate"], "seconds": spec["length"] / spec["rate"]}
+
+    def training_defaults(self, spec: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def check_fits(self, dataset: Dataset, spec: dict[str, Any]) -> None:
         ours = dataset.spec
@@ -102,6 +110,11 @@ class AudioModality:
         mean = (coefficients * inside).sum(2) / frames[:, None]
         deviation = ((coefficients - mean[..., None]).square() * inside).sum(2) / frames[:, None]
         return torch.cat([mean, deviation.sqrt()], 1)
+
+    def task(
+        self, source: Any, spec: dict[str, Any], *, test: Any = None, name: str | None = None, **reading: Any
+    ) -> Task | None:
+        return no_task(name, self.name)
 
     def previews(self, dataset: Dataset, index: Tensor) -> list[bytes]:
         spectrograms = self.prepare(dataset.fetch(index), dataset.spec)
