@@ -47,7 +47,12 @@ SETTINGS: dict[str, Any] = {"encoder": "logmel-convnet-w16", "temperature": 0.1}
 TRAINING: dict[str, Any] = {"batch_size": 64, "lr": 2e-3, "precision": "bf16", "workers": 0}
 STEPS = 100
 """Of training, rounded up to whole epochs."""
-METRICS = ("knn", "linear")
+METRICS = {"knn": "20-NN accuracy", "linear": "linear probe accuracy"}
+DATA = {
+    "esc10": ("ESC-10", "folds 1 to 4 in turn, each with its own seed"),
+    "digits": ("FSDD, official split", ""),
+    "speakers": ("FSDD, unheard speaker", "five speakers in turn, each with its own seed"),
+}
 SELECTION_SPEAKER = "theo"
 
 Parts = tuple[Tensor, Tensor]
@@ -106,7 +111,7 @@ def run(dataset: Dataset, parts: Parts, seed: int, views: str) -> dict[str, Any]
     model = twofold.SimCLR(modality="audio", views=views, **SETTINGS)
     options = TrainingOptions.checked(epochs=epochs, seed=seed, **TRAINING).resolved(model.training_defaults)
     trained = running.fit_dataset(model, train, options, progress=NullProgress())
-    report = measuring.evaluate(model, train, test=test, metrics=METRICS, seed=seed)
+    report = measuring.evaluate(model, train, test=test, metrics=list(METRICS), seed=seed)
     rows = {row.name: {name: row.metrics[name].value for name in METRICS} for row in report.rows}
     return {"rows": rows, "seconds": round(trained.seconds, 1), "epochs": epochs, "seed": seed}
 
@@ -142,6 +147,21 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return table
 
 
+def table(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of this modality in the table of all (``page.py``)."""
+    rows = []
+    for task, runs in found.items():
+        spreads, (data, note) = summary(runs), DATA[task]
+        for metric, title in METRICS.items():
+            rows.append(
+                {"modality": "audio", "data": data, "recipe": "simclr", "metric": title, "higher_is_better": True}
+                | {name: spreads[name][metric] for name in ("trained", "untrained", "raw")}
+                | {"raw_name": "MFCC statistics", "seeds": len(runs), "note": note}
+                | {"seconds": round(statistics.mean(one["seconds"] for one in runs.values()), 1)}
+            )
+    return rows
+
+
 def _spread(values: list[float]) -> dict[str, float]:
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": round(statistics.mean(values), 4), "deviation": round(deviation, 4)}
@@ -165,6 +185,7 @@ def main() -> None:
     found = measure(arguments.data, arguments.out, CHOSEN)
     settings = SETTINGS | {"views": CHOSEN} | {"training": TRAINING | {"steps": STEPS}}
     result = {"settings": settings, "versions": saving.versions()}
+    result |= {"table": table(found)}
     result |= {"summary": {task: summary(runs) for task, runs in found.items()}, "runs": found}
     write_json(RESULT, result)
     print(json.dumps(result["summary"], indent=1))

@@ -19,6 +19,9 @@ def test_all_recipes_are_listed_with_their_papers(monkeypatch):
 
 
 def test_by_modality():
-    assert app.cards("image") == app.cards()
+    on_graphs = {card.name for card in app.cards("graph")}
+    assert {"simclr", "byol", "grace"} <= on_graphs
+    assert "simcse" not in on_graphs
+    assert {card.modalities for card in app.cards("image")} == {("any",)}
     with pytest.raises(ConfigError, match="There is no modality 'imgae'"):
         app.cards("imgae")

@@ -136,6 +136,8 @@ def test_number(value: float, text: str) -> None:
 
 def test_durations_and_values() -> None:
     assert [duration(s) for s in (4.21, 83, 3599.7, 7500)] == ["4.2 s", "1 min 23 s", "1 h 00 min", "2 h 05 min"]
+    assert value_text(list(range(30))).endswith("18, 19, ... (30 in all)")
+    assert value_text("x" * 1000) == "x" * 400 + " ... (1000 characters)"
     assert value_text({"crop": [0.2, 1.0], "flip": True, "seed": None}) == "crop: 0.2, 1, flip: yes, seed: none"
 
 

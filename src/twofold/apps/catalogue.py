@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from twofold import modalities
 from twofold.options import Option, options_of
 from twofold.recipes import catalogue
-from twofold.recipes.base import Card, Recipe
-from twofold.training.options import TrainingOptions
+from twofold.recipes.cards import Card
+
+if TYPE_CHECKING:
+    from twofold.recipes.base import Recipe
 
 INTRODUCTION = """\
 <!-- Written by `python -m twofold.apps.catalogue > docs/recipes.md` from the recipes' docstrings and signatures. -->
@@ -33,8 +33,8 @@ def cards(modality: str | None = None) -> list[Card]:
         ConfigError: If there is no such modality.
     """
     if modality is not None:
-        modalities.get(modality)
-    found = [catalogue.get(name).card for name in sorted(catalogue.RECIPES)]
+        modalities.check_name(modality)
+    found = [catalogue.card(name) for name in sorted(catalogue.RECIPES)]
     return [card for card in found if modality is None or {"any", modality} & set(card.modalities)]
 
 
@@ -57,6 +57,9 @@ def as_text(modality: str | None = None) -> str:
 
 def as_markdown() -> str:
     """A page for the docs: a table of all recipes, what all have in common, and a section for each."""
+    from twofold.recipes.base import Recipe
+    from twofold.training.options import TrainingOptions
+
     overview = _table(
         ("recipe", "paper", "what is new", "status"),
         ([f"[`{c.name}`](#{c.name})", c.paper, c.new, c.status] for c in cards()),
@@ -81,6 +84,8 @@ def _recipe_section(recipe: type[Recipe], common: Mapping[str, Option]) -> str:
 
 def _wishes(recipe: type[Recipe]) -> list[str]:
     """What the recipe needs, and what it chooses otherwise than others do."""
+    from twofold.recipes.base import Recipe
+
     wishes = [f"`{name}` {_shown(value)}" for name, value in recipe.training_defaults.items()]
     if recipe.preferred_views != Recipe.preferred_views:
         wishes.append(f"`views` {recipe.preferred_views}")
@@ -100,8 +105,8 @@ def _option_table(options: Mapping[str, Option]) -> str:
 
 def _values(option: Option) -> str:
     """The types and bounds, or the choices, of an option."""
-    names = {nn.Module: "module", str: "text", bool: "yes/no"}
-    kinds = [names.get(kind, kind.__name__) for kind in option.kinds if kind is not type(None)]
+    names = {"Module": "module", "str": "text", "bool": "yes/no"}
+    kinds = [names.get(kind.__name__, kind.__name__) for kind in option.kinds if kind is not type(None)]
     words = [f"`{choice}`" for choice in option.choices] or [f"{kind} {option.range}".strip() for kind in kinds]
     if type(None) in option.kinds:
         words.append("none")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, final
 
@@ -14,26 +13,14 @@ from twofold import modalities
 from twofold.dataset import Views
 from twofold.errors import ConfigError, RunError
 from twofold.options import ViewCount, defaults, options_of, problems_of
+from twofold.recipes.cards import Card
+
+__all__ = ["Batch", "Card", "Outputs", "Recipe", "by_view", "name_problems"]
 
 Batch = dict[str, Any]
 """``views`` (a list), ``index``, ``label`` where there are labels, ``progress`` in [0, 1), ``generator``."""
 Outputs = dict[str, Tensor]
 """Row-wise network outputs by name, each ``(views, n, ...)``."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """A recipe's line in the catalogue."""
-
-    name: str
-    title: str
-    paper: str
-    """Authors, venue and year."""
-    new: str
-    """What the system added, in one sentence."""
-    modalities: tuple[str, ...] = ("any",)
-    status: str = "implemented"
-    """``implemented``, or what ``benchmarks/replication`` found: ``replicates``, ``inconclusive`` ..."""
 
 
 class Recipe(nn.Module):

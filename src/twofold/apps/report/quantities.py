@@ -13,6 +13,7 @@ SHARES = frozenset(
     | {"fraction", "hit rate", "error", "error rate", "share of queries", "average precision"}
 )
 MINUS = "−"
+MOST_PARTS, MOST_LETTERS = 20, 400  # of a value that is shown
 
 
 def number(value: float, decimals: int | None = None) -> str:
@@ -38,7 +39,10 @@ def number(value: float, decimals: int | None = None) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Anything of a configuration or a data summary, readable: grouped numbers, yes and no, lists with commas."""
+    """Anything of a configuration or a data summary, readable: grouped numbers, yes and no, lists with commas.
+
+    Of long lists and long texts (the users of a shop, a tokenizer) only the beginning.
+    """
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -48,8 +52,10 @@ def value_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {value_text(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(value_text(part) for part in value)
-    return "none" if value is None else str(value)
+        shown = ", ".join(value_text(part) for part in value[:MOST_PARTS])
+        return f"{shown}, ... ({len(value)} in all)" if len(value) > MOST_PARTS else shown
+    text = "none" if value is None else str(value)
+    return f"{text[:MOST_LETTERS]} ... ({len(text)} characters)" if len(text) > MOST_LETTERS else text
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,6 @@ from twofold.apps.report.charts import Dot, DotPlot, dot_plot
 from twofold.apps.report.quantities import Metric
 
 Tone = Literal["better", "worse", "unclear"]
-BASELINES = ("untrained", "raw")
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def verdict(
 ) -> Verdict | None:
     """The trained encoder against its baselines by the first metric; ``None`` without both."""
     found = {row["name"]: (row, _interval(row, metric)) for row in rows if metric.key in row["metrics"]}
-    baselines = [name for name in BASELINES if name in found]
+    baselines = [name for name in found if name != "trained"]
     if "trained" not in found or not baselines:
         return None
     trained = found["trained"][1]
