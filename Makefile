@@ -2,13 +2,14 @@
 # make test   lint, types and the whole test suite
 # make test-timm   what needs torchvision or timm, in an environment of its own (5.6 GB: torchvision's CUDA build of torch)
 # make reliability   measures what docs/reliability.md and docs/scaling.md claim, about an hour
+# make modalities DATA=folder   measures what docs/results/modalities.md shows, one to two hours
 # make docs   writes docs/recipes.md anew from the recipes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-timm reliability docs lint clean
+.PHONY: demo test test-timm reliability modalities docs lint clean
 
 # Two stamps: what a user needs, and what a developer needs on top.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -43,6 +44,9 @@ test-timm: $(VENV)-timm/.installed
 
 reliability: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/reliability/run.py
+
+modalities: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/modalities/run.py --data $(DATA)
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m twofold.apps.catalogue > docs/recipes.md

@@ -32,7 +32,7 @@ gives at that size, not what a method can reach.
 *no gain* if it lies below one of them; *within spread* otherwise. A baseline that needs no learning often wins on small
 data, and then that is the result.
 
-`make modalities` measures everything again; one row needs the script of its modality alone:
+`make modalities DATA=folder` measures everything again; the rows of one modality need its script alone:
 `python benchmarks/modalities/NAME.py --data DATA`."""
 
 

@@ -91,10 +91,12 @@ class TrainCommand(click.Command):
 def train(
     recipe: str, source: tuple[str, ...], out: Path | None, config: Path | None, quiet: bool, **given: Any
 ) -> None:
-    """Train a RECIPE on a SOURCE: a folder of images, several folders, or a file.
+    """Train a RECIPE on a SOURCE: a folder, several folders, or a file, of the recipe's kind of data or of MODALITY.
 
     \b
     twofold train simclr photos/ --out runs/a --epochs 100 --temperature 0.2
+    twofold train simclr sounds/ --modality audio
+    twofold train simcse sentences.txt
     twofold train simclr --help     all options of a recipe
     twofold recipes                 all recipes
     """
@@ -131,11 +133,11 @@ def evaluate(context: click.Context, /, run: Path, source: tuple[str, ...], **op
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source", nargs=-1, required=True, type=click.Path())
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A .parquet, .npy or .csv file.")
-@click.option("--batch-size", default=256, show_default=True, help="Samples in a step.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Samples in a step; 256 unless the data wants more.")
 @click.option("--device", default="cpu", show_default=True, help="Where to embed, such as cpu or cuda.")
 @click.pass_context
 def embed(
-    context: click.Context, /, run: Path, source: tuple[str, ...], out: Path, batch_size: int, device: str
+    context: click.Context, /, run: Path, source: tuple[str, ...], out: Path, batch_size: int | None, device: str
 ) -> None:
     """Write the embeddings of SOURCE, one row a sample, with its name (and label).
 

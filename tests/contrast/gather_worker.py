@@ -30,9 +30,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from twofold.contrast import gather as gather_module
 from twofold.contrast.gather import gather, local_rows, rank, world_size
-from twofold.contrast.objectives import info_nce_with_negatives, sigmoid
+from twofold.contrast.objectives import attended_info_nce, info_nce_with_negatives, sigmoid
 from twofold.contrast.objectives.clustering import swapped_clusters
 from twofold.contrast.objectives.geometry import uniformity
+from twofold.contrast.objectives.infomax import local_global
 from twofold.contrast.objectives.redundancy import barlow_twins, vicreg
 from twofold.contrast.prototypes import sinkhorn
 from twofold.training import gradient_cache
@@ -57,12 +58,22 @@ def _learned_bias(z: Tensor, t: Tensor, index: Tensor) -> Tensor:
     return sigmoid(z[0], z[1], temperature=0.3, bias=-3 * t)
 
 
+def _attended(z: Tensor, t: Tensor, index: Tensor) -> Tensor:
+    return attended_info_nce(z[:3].transpose(0, 1), z[3], temperature=t)
+
+
+def _local_global(z: Tensor, t: Tensor, index: Tensor) -> Tensor:
+    return local_global(z[0], z[1], weight=random_views(1, DIM, DIM, seed=9)[0] / t)
+
+
 MORE_CASES = [
+    Case("attended_info_nce", _attended, views=4),
     Case("info_nce with a queue", _queue),
     Case("sigmoid, its bias learned", _learned_bias),
     Case("swapped_clusters", _swapped),
     Case("barlow_twins", lambda z, t, index: barlow_twins(z), has_temperature=False),
     Case("vicreg", lambda z, t, index: vicreg(z, variance=50.0).total, has_temperature=False),
+    Case("local_global", _local_global),
     Case("uniformity", lambda z, t, index: uniformity(gather(z[0])), has_temperature=False),
 ]
 ALL_CASES = CASES + MORE_CASES

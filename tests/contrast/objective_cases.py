@@ -13,7 +13,8 @@ from torch import Tensor
 
 from twofold.contrast import objectives, reductions
 from twofold.contrast.gather import gather
-from twofold.contrast.pairs import different
+from twofold.contrast.pairs import different, similar
+from twofold.contrast.sparse_pairs import PairList, apart
 
 Loss = Callable[..., Tensor]
 
@@ -53,6 +54,27 @@ def _with_negatives(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:
     )
 
 
+def _hard_negatives(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:
+    return objectives.info_nce_with_hard_negatives(*z, temperature=t, own_bonus=0.5, **options)
+
+
+def _weighted(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:
+    """Each sample's neighbour by number is a positive too; samples of a pair do not repel, others by their classes."""
+    everyone = gather(index)
+    most = torch.arange(16)  # samples that any test has
+    partners = torch.stack([most, most ^ 1], 1)
+    listed = PairList(torch.arange(17) * 2, partners.flatten())
+    labels = torch.stack([most // 2, most % 3])
+    return objectives.weighted_info_nce(
+        z[0],
+        z[1],
+        temperature=t,
+        positives=listed.pairs(index, everyone),
+        weights=apart(labels[:, index], labels[:, everyone]),
+        **options,
+    )
+
+
 def _two(objective: Loss, **fixed: Any) -> Loss:
     return lambda z, t, index, **options: objective(z[0], z[1], temperature=t, **fixed, **options)
 
@@ -65,12 +87,30 @@ def _labelled(objective: Loss, **fixed: Any) -> Loss:
     return lambda z, t, index, **options: objective(z, _labels(index), temperature=t, **fixed, **options)
 
 
+def _graded(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:
+    facts = torch.stack([torch.cos(index.double()), torch.sin(index.double())], 1)
+    return objectives.graded_info_nce(z[0], z[1], similar(facts, gather(facts)), temperature=t, **options)
+
+
+def _distracted(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:
+    return objectives.info_nce_with_distractors(*z, index % 3 != 1, temperature=t, **options)
+
+
+def _ordinal(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:
+    targets = torch.where(index % 5 == 4, torch.nan, 1.5 * (index % 3).to(z.dtype))
+    return objectives.ordinal(z, targets, temperature=t, **options)
+
+
 def _no_temperature(objective: Loss, **fixed: Any) -> Loss:
     return lambda z, t, index, **options: objective(z, **fixed, **options)
 
 
 def _attraction_repulsion(**fixed: Any) -> Loss:
     return lambda z, t, index, **options: torch.stack(objectives.attraction_repulsion(z, **fixed, **options)).sum()
+
+
+def _within(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:
+    return objectives.info_nce_within(z[0], z[1], index % 2, temperature=t, **options)
 
 
 def _global(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:
@@ -82,7 +122,10 @@ def _global(z: Tensor, t: Any, index: Tensor, **options: Any) -> Tensor:
 CASES = [
     Case("info_nce", _two(objectives.info_nce), per="sample", symmetric=False, paired=True),
     Case("symmetric_info_nce", _two(objectives.symmetric_info_nce), per="sample", paired=True),
+    Case("info_nce_within", _within, per="sample", symmetric=False, paired=True),
     Case("info_nce_with_negatives", _with_negatives, views=4, per="sample", symmetric=False, paired=True),
+    Case("info_nce_with_hard_negatives", _hard_negatives, views=3, per="sample", symmetric=False, paired=True),
+    Case("weighted_info_nce", _weighted, per="sample", symmetric=False, paired=True),
     Case("nt_xent", _views(objectives.nt_xent)),
     Case("nt_xent of 3 views", _views(objectives.nt_xent), views=3),
     Case("decoupled", _views(objectives.decoupled)),
@@ -91,9 +134,22 @@ CASES = [
     Case("supervised", _labelled(objectives.supervised)),
     Case("supervised of 3 views", _labelled(objectives.supervised, base_temperature=0.07), views=3),
     Case("supervised_inside", _labelled(objectives.supervised_inside)),
+    Case("smoothed_info_nce", _two(objectives.smoothed_info_nce), per="sample", symmetric=False, paired=True),
+    Case("graded_info_nce", _graded, per="sample", symmetric=False, paired=True),
+    Case("info_nce_with_distractors", _distracted, views=3, per="sample", symmetric=False, paired=True),
+    Case(
+        "cross_uniformity",
+        lambda z, t, index, **options: objectives.cross_uniformity(z[0], z[1], **options),
+        per=None,
+        has_temperature=False,
+        paired=True,
+    ),
+    Case("ordinal", _ordinal),
+    Case("ordinal of 3 views", _ordinal, views=3),
     Case("sigmoid", _two(objectives.sigmoid, bias=-1.0), per="sample", paired=True),
     Case("hard_reweighted", _views(objectives.hard_reweighted)),
     Case("hard_reweighted of 3 views", _views(objectives.hard_reweighted, hardness=0.5), views=3),
+    Case("hard_info_nce", _two(objectives.hard_info_nce, hardness=0.5), per="sample", symmetric=False, paired=True),
     Case("debiased", _views(objectives.debiased)),
     Case("simple", _no_temperature(objectives.simple), has_temperature=False),
     Case("simple, hardest", _no_temperature(objectives.simple, hardest=0.3), has_temperature=False),

@@ -23,7 +23,18 @@ def problem(case: Case, n: int = 6, dim: int = 4, seed: int = 0) -> tuple[Tensor
 
 
 def test_every_objective_that_compares_samples_has_a_case() -> None:
-    families = {"attraction", "hardness", "individual", "infonce", "multiview", "sigmoid", "supervised"}
+    families = {
+        "attraction",
+        "hard_negatives",
+        "hardness",
+        "individual",
+        "infonce",
+        "multiview",
+        "ordinal",
+        "sigmoid",
+        "supervised",
+        "weighted",
+    }
     exported = [getattr(objectives, name) for name in objectives.__all__]
     functions = {x.__name__ for x in exported if isfunction(x) and x.__module__.rsplit(".", 1)[-1] in families}
     tested = {case.name.split(",")[0].split(" of ")[0] for case in CASES}

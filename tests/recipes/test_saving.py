@@ -11,13 +11,15 @@ import twofold
 from twofold.errors import ConfigError, DataError, RunError
 from twofold.recipes import catalogue, saving
 
+FREE = sorted(name for name in catalogue.RECIPES if "any" in catalogue.get(name).card.modalities)
+
 
 @pytest.fixture
 def saved(make_recipe, digits_set, tmp_path):
     return make_recipe("nnclr", temperature=0.3).build(digits_set.spec).save(tmp_path / "model")
 
 
-@pytest.mark.parametrize("name", sorted(catalogue.RECIPES))
+@pytest.mark.parametrize("name", FREE)
 def test_everything_comes_back(name, make_recipe, digits_set, tmp_path):
     recipe = make_recipe(name).build(digits_set.spec)
     folder = recipe.save(tmp_path / "model")

@@ -21,9 +21,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from clips_of_files import animation as moving_picture
+from clips_of_files import clips as clips_npz
+from clips_of_files import film, read_clips
+from events_of_files import CSV as EVENTS_CSV
+from events_of_files import EVENTS, INTER, LISTS, read_events
+from events_of_files import parquet as parquet_of_events
+from graph_files import graph_npz, graph_tables, graph_text, read_graphs, sparse_npz
+from hetero_files import hetero_folder, read_hetero
 from hypothesis import strategies as st
+from pairs_of_files import listed, of_one_name, read_pairs, resealed, shard, table
+from rows_of_tables import ROWS_CSV, read_rows, rows_jsonl, rows_parquet
+from series_of_files import LONG, TS, ragged, read_series, ts_texts
 from shapes_and_sounds import clouds, obj, off, ply, read_clouds, read_sounds, sound, stl, xyz
 from structured_text import changed_json, csv_tables, json_tables
+from texts_of_files import CSV as TEXTS_CSV
+from texts_of_files import JSONL as TEXTS_JSONL
+from texts_of_files import TXT, parquet_of_texts, read_texts, retrieval_set
 
 import twofold
 from twofold.modalities.image import data
@@ -288,5 +302,39 @@ FORMATS: dict[str, Format] = {
     "wav-float": alone("a.wav", lambda: sound("WAV", "FLOAT"), read=read_sounds),
     "flac": alone("a.flac", lambda: sound("FLAC"), read=read_sounds),
     "ogg": alone("a.ogg", lambda: sound("OGG"), read=read_sounds),
+    "pairs-csv": Format(cache(listed), ".", ("metadata.csv", "1.png"), read_pairs),
+    "pairs-stems": Format(cache(of_one_name), ".", ("0.png", "0.txt"), read_pairs),
+    "pairs-shard": alone("a.tar", shard, read=read_pairs),
+    "pairs-shard-resealed": alone("a.tar", shard, resealed, read=read_pairs),
+    "pairs-parquet": alone("a.parquet", table, read=read_pairs),
+    "txt": alone("a.txt", TXT.encode, read=read_texts),
+    "texts-csv": alone("a.csv", TEXTS_CSV.encode, read=read_texts),
+    "texts-jsonl": alone("a.jsonl", TEXTS_JSONL.encode, read=read_texts),
+    "texts-parquet": alone("a.parquet", parquet_of_texts, read=read_texts),
+    "retrieval set": Format(cache(retrieval_set), ".", ("corpus.jsonl",), read_texts),
+    "graph-npz": alone("a.npz", graph_npz, read=read_graphs),
+    "graph-npz-sparse": alone("a.npz", sparse_npz, read=read_graphs),
+    "graph-tables": Format(graph_tables, ".", ("edges.csv", "nodes.csv"), read_graphs),
+    "graph-text": alone("a.txt", graph_text, read=read_graphs),
+    "hetero-folder": Format(
+        hetero_folder, ".", ("labels.npy", "p_feat.npz", "pa.txt", "pxp.npz", "test_1.npy"), read_hetero
+    ),
+    "ts": Format(lambda: {"a.ts": TS.encode()}, "a.ts", ("a.ts",), read_series, ts_texts()),
+    "series-csv": alone("a.csv", LONG.encode, read=read_series),
+    "series-npz": alone("a.npz", ragged, read=read_series),
+    "mp4": alone("a.mp4", lambda: film("mp4", "libx264"), read=read_clips),
+    "webm": alone("a.webm", lambda: film("webm", "libvpx-vp9"), read=read_clips),
+    "avi": alone("a.avi", lambda: film("avi", "mpeg4"), read=read_clips),
+    "gif-animation": alone("a.gif", lambda: moving_picture("GIF"), read=read_clips),
+    "webp-animation": alone("a.webp", lambda: moving_picture("WEBP"), read=read_clips),
+    "npz-clips": alone("a.npz", clips_npz, read=read_clips),
+    "events-csv": alone("a.csv", EVENTS_CSV.encode, read=read_events),
+    "events-inter": alone("a.inter", INTER.encode, read=read_events),
+    "events-txt": alone("a.txt", EVENTS.encode, read=read_events),
+    "events-lists": alone("a.txt", LISTS.encode, read=read_events),
+    "events-parquet": alone("a.parquet", parquet_of_events, read=read_events),
+    "rows-csv": alone("a.csv", ROWS_CSV.encode, read=read_rows),
+    "rows-jsonl": alone("a.jsonl", rows_jsonl, read=read_rows),
+    "rows-parquet": alone("a.parquet", rows_parquet, read=read_rows),
 }
 """Every format that is read. Of another modality: a line for each of its formats, with a reader of its own."""

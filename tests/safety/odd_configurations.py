@@ -12,7 +12,7 @@ from twofold.apps.options import all_options
 from twofold.options import Option
 from twofold.recipes import catalogue
 
-NAMES = sorted(catalogue.RECIPES)
+NAMES = sorted(name for name in catalogue.RECIPES if "any" in catalogue.get(name).card.modalities)
 NOT_OPTIONS = ("learning_rate", "batchsize", "temprature", "Epochs", "xyz", "view-count", "__class__", "")
 FREE_TEXT = {"encoder", "modality", "views", "device", "column", "label_column", "split"}
 """Options that any text is a value for, until there is data."""

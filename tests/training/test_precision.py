@@ -44,5 +44,12 @@ def test_channels_last_keeps_values() -> None:
     assert not images.is_contiguous(memory_format=torch.channels_last)
     convolution = channels_last(torch.nn.Conv2d(3, 4, 3))
     assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    flat, deep = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv3d(3, 4, 3)
+    before = flat.weight.clone(), deep.weight.clone()
+    channels_last(torch.nn.Sequential(flat, deep))
+    assert flat.weight.is_contiguous(memory_format=torch.channels_last)
+    assert deep.weight.is_contiguous()
+    assert torch.equal(flat.weight, before[0])
+    assert torch.equal(deep.weight, before[1])
     rows = torch.rand(2, 3)
     assert channels_last(rows) is rows

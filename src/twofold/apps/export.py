@@ -24,7 +24,7 @@ def embed(
     out: Path,
     *,
     extra: Sequence[str] = (),
-    batch_size: int = 256,
+    batch_size: int | None = None,
     device: str = "cpu",
 ) -> tuple[int, int, int]:
     """Write the embeddings of a source: ``id``, ``label`` where there are labels, ``embedding``.
@@ -34,7 +34,7 @@ def embed(
         source: Paths, or the name of a built-in set (all of it).
         out: A .parquet, .npy (numbers only, in the order of the source) or .csv file.
         extra: Reading options of the run's modality, as on the command line.
-        batch_size: Samples in a step.
+        batch_size: Samples in a step; none takes 256, or what the kind of data wants.
         device: Where to embed.
 
     Returns:

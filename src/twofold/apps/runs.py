@@ -146,14 +146,27 @@ def _train_and_measure(
     if speaks():
         loss = result.last.get("loss", math.nan)
         click.echo(f"Trained {result.steps:,} steps in {result.seconds:.0f} s; final loss {loss:.3f}.")
-    if dataset.labels is not None and bool((dataset.labels >= 0).any()):
-        known = recipe.modality.reading_for(recipe.built_spec)  # what the recipe brings data to by itself
-        reading = {name: value for name, value in reading.items() if name not in known}
+    known = recipe.modality.reading_for(recipe.built_spec)  # what the recipe brings data to by itself
+    reading = {name: value for name, value in reading.items() if name not in known}
+    if _measurable(recipe, dataset, resolved, reading):
         if speaks():
             click.echo("Measuring ...")
         measured = evaluate(out, source, recipe=recipe, device=device, **reading)
         if speaks():
             click.echo(measured.to_text())
+
+
+def _measurable(recipe: Recipe, dataset: Dataset, source: Any, reading: Mapping[str, Any]) -> bool:
+    """Whether the data that was trained on says how good the encoder is: by its labels, or by what it holds out."""
+    if dataset.labels is not None and bool((dataset.labels >= 0).any()):
+        return True
+    try:
+        task = recipe.modality.task(source, recipe.built_spec, **reading)
+    except (ConfigError, DataError) as error:
+        if speaks():
+            click.echo(f"Not measured: {error}")
+        return False
+    return task is not None and task.held_out
 
 
 def evaluate(
@@ -212,8 +225,8 @@ def _already_seen(run: Path, source: Sequence[str], recipe: Recipe) -> str:
     """What must be said if the samples to be scored were among those trained on; empty if they were not."""
     if (UNTRAINED_HERE | saving.saved_configuration(run))["source"] != list(source):
         return ""
-    if recipe.needs_labels:
-        return "the encoder learned from the labels of all these samples, so the scores say nothing about new ones"
+    if recipe.needs_labels or recipe.needs_target:
+        return "the encoder learned from the answers to all these samples, so the scores say nothing about new ones"
     return "the encoder saw all these samples in training, without their labels"
 
 

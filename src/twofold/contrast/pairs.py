@@ -55,6 +55,21 @@ def at_least(thresholds: Tensor) -> Rule:
     return lambda rows, columns, similarity: similarity >= thresholds[rows, None]
 
 
+def similar(anchor_rows: Tensor, candidate_rows: Tensor, *, kernel: Callable[[Tensor], Tensor] | None = None) -> Rule:
+    """Weights from the cosines of other rows of the same samples, such as those of a frozen tower.
+
+    w_ij = (1 + cos(u_i, u_j))/2 (Srinivasa et al., NeurIPS 2023, §3), in [0, 1] and 1 for the sample itself.
+
+    Args:
+        anchor_rows: ``(n, d)``, normalised.
+        candidate_rows: ``(m, d)``, normalised.
+        kernel: From cosines to non-negative weights, in place of that.
+    """
+    own, others = anchor_rows.detach(), candidate_rows.detach()
+    weight = kernel or (lambda cosine: (1 + cosine) / 2)
+    return lambda rows, columns, similarity: weight((own[rows] @ others[columns].T).clamp(-1, 1)).to(similarity.dtype)
+
+
 def both(*rules: Rule) -> Rule:
     """The product of several rules: left out by one is left out."""
 

@@ -25,6 +25,8 @@ class Task:
         protocol: How it is measured, in words, by topic.
         chance: What knowing nothing scores, by metric, where that is known.
         baselines: What needs no embeddings, such as BM25 or popularity: label → function that measures it.
+        held_out: Whether it is fair after training on the very source that it was made from, since training leaves out
+            what is asked: the classes of a graph's nodes, interactions that are held out.
         raw: Whether raw features can be measured too (features of two modalities cannot be compared).
     """
 
@@ -35,6 +37,7 @@ class Task:
     protocol: Mapping[str, str]
     chance: Mapping[str, float] = field(default_factory=dict)
     baselines: Mapping[str, Callable[[], dict[str, Measurement]]] = field(default_factory=dict)
+    held_out: bool = False
     raw: bool = True
 
 

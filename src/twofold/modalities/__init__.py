@@ -6,18 +6,29 @@ A modality is an object that meets :class:`Modality`; a new one is a new folder 
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from torch import Tensor, nn
-
-from twofold.dataset import Dataset, Views
 from twofold.errors import ConfigError
 from twofold.options import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from twofold.dataset import Dataset, Views
+    from twofold.evaluation import Task
 
 MODALITIES: dict[str, str] = {
     "image": "twofold.modalities.image",
     "audio": "twofold.modalities.audio",
     "points": "twofold.modalities.points",
+    "graph": "twofold.modalities.graph",
+    "series": "twofold.modalities.series",
+    "video": "twofold.modalities.video",
+    "text": "twofold.modalities.text",
+    "table": "twofold.modalities.table",
+    "paired": "twofold.modalities.paired",
+    "interactions": "twofold.modalities.interactions",
+    "sequences": "twofold.modalities.sequences",
 }
 """Name → module with a ``MODALITY`` object, imported when first used."""
 DEFAULT = "image"
@@ -37,8 +48,16 @@ class Modality(Protocol):
         """Read data; ``options`` are the keyword arguments of this method, which the command line offers too."""
         ...
 
+    def reading_with(self, encoder: str | nn.Module | None) -> dict[str, Any]:
+        """Reading options that an encoder asks for, such as a text encoder its tokenizer; those given go first."""
+        ...
+
     def reading_for(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Reading options that bring other data to the form a recipe was built for (its size, say)."""
+        ...
+
+    def training_defaults(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """Training options that suit this data; those given and those of the recipe go first."""
         ...
 
     def check_fits(self, dataset: Dataset, spec: dict[str, Any]) -> None:
@@ -73,9 +92,35 @@ class Modality(Protocol):
         """The inputs themselves as vectors ``(n, d)``: the baseline that needs no learning."""
         ...
 
+    def task(
+        self, source: Any, spec: dict[str, Any], *, test: Any = None, name: str | None = None, **reading: Any
+    ) -> Task | None:
+        """The modality's own evaluation, if the source is such (pairs with scores, a graph with a split, ...).
+
+        Args:
+            source: What is to be measured on.
+            spec: What the recipe was built for.
+            test: Held-out data, if it is apart from ``source``.
+            name: Which task, where there are several; none takes what suits the source.
+            reading: Reading options.
+
+        Returns:
+            The task; None stands for the standard protocol on labels.
+
+        Raises:
+            ConfigError: If there is no task of that name.
+        """
+        ...
+
     def previews(self, dataset: Dataset, index: Tensor) -> list[bytes] | list[str]:
         """Pictures (encoded) or snippets of samples for the report."""
         ...
+
+
+def check_name(name: str) -> None:
+    """Raise a ConfigError if there is no modality of that name."""
+    if name not in MODALITIES:
+        raise ConfigError(f"There is no modality {name!r}{did_you_mean(name, MODALITIES)}")
 
 
 def get(name: str) -> Modality:
@@ -84,6 +129,5 @@ def get(name: str) -> Modality:
     Raises:
         ConfigError: If there is none of that name.
     """
-    if name not in MODALITIES:
-        raise ConfigError(f"There is no modality {name!r}{did_you_mean(name, MODALITIES)}")
+    check_name(name)
     return cast(Modality, importlib.import_module(MODALITIES[name]).MODALITY)

@@ -8,7 +8,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from twofold.errors import DataError
 from twofold.limits import check_deflated, check_memory
+from twofold.modalities.folders import SPLITS, split_of
 
 UNSAFE = (
     "it holds Python objects, and reading those can run any code that is stored with them. Where you trust the file, "
@@ -104,6 +105,25 @@ class NpzArrays(Mapping[str, np.ndarray]):
             raise
         except _ZIP_FAULTS as error:
             raise DataError(f"{where}: damaged ({error})") from error
+
+
+def find_array(arrays: Mapping[str, Any], names: Sequence[str], split: str | None) -> str | None:
+    """Which of several names an array file uses, bare or joined to a split: ``x``, ``x_train``, ``test_x``.
+
+    Args:
+        arrays: The file's arrays by name.
+        names: Those that are usual, the likeliest first.
+        split: Which part is wanted; None takes what has no part in its name, or else train.
+
+    Returns:
+        The name, or None if there is none of them.
+    """
+    bare = next((name for name in names if name in arrays), None)
+    if split is None and bare is not None:
+        return bare
+    words = SPLITS.get(split_of(split or "train") or "", (split or "",))
+    joined = (key for word in words for name in names for key in (f"{name}_{word}", f"{word}_{name}"))
+    return next((key for key in joined if key in arrays), None)
 
 
 def _read_member(file: IO[bytes], info: zipfile.ZipInfo, where: str) -> np.ndarray:

@@ -92,16 +92,32 @@ def read_trees(roots: Sequence[Path], *, suffixes: Collection[str], split: str |
     tree = FileTree([], [])
     classes: list[str | None] = []
     for root in roots:
-        folder = _split_folder(root, split, tree.notes)
-        found = sorted(_walk(folder, suffixes, things, tree.notes))
-        classes += _classes(found, folder, things, tree.notes)
+        folder, found = files_below(root, suffixes=suffixes, split=split, things=things, notes=tree.notes)
+        classes += folder_classes(found, folder, things, tree.notes)
         tree.paths += [str(folder / name) for name in found]
         tree.ids += found if len(roots) == 1 else [f"{root}/{name}" for name in found]
-    if names := sorted({name for name in classes if name is not None}):
-        number = {name: i for i, name in enumerate(names)}
-        tree.labels = torch.tensor([-1 if name is None else number[name] for name in classes])
-        tree.class_names = names
+    tree.labels, tree.class_names = numbered(classes)
     return tree
+
+
+def files_below(
+    root: Path, *, suffixes: Collection[str], split: str | None, things: str, notes: list[str]
+) -> tuple[Path, list[str]]:
+    """The folder that is read (``root`` or the split below it), and the paths of its files relative to that, sorted.
+
+    Arguments and errors are those of :func:`read_trees`; what else a user should know is added to ``notes``.
+    """
+    folder = _split_folder(root, split, notes)
+    return folder, sorted(_walk(folder, suffixes, things, notes))
+
+
+def numbered(classes: Sequence[str | None]) -> tuple[Tensor | None, list[str] | None]:
+    """Labels (int64, -1 for None) and sorted names of samples' classes; nothing where no sample has one."""
+    names = sorted({name for name in classes if name is not None})
+    if not names:
+        return None, None
+    number = {name: i for i, name in enumerate(names)}
+    return torch.tensor([-1 if name is None else number[name] for name in classes]), names
 
 
 def split_of(name: str) -> str | None:
@@ -161,8 +177,15 @@ def _walk(root: Path, suffixes: Collection[str], things: str, notes: list[str]) 
         raise DataError(f"{root} holds no {things}. {there}. Known: {' '.join(sorted(suffixes))}")
 
 
-def _classes(found: list[str], root: Path, things: str, notes: list[str]) -> list[str | None]:
-    """The class of each relative path, or None for all if the tree does not say."""
+def folder_classes(found: Sequence[str], root: Path, things: str, notes: list[str]) -> list[str | None]:
+    """The class of each relative path by its folders, or None for all (and a note why) if they do not say.
+
+    Args:
+        found: Relative paths, with / between their parts.
+        root: What they are relative to, for notes.
+        things: What they are, for notes.
+        notes: Is added to.
+    """
     parts = [name.split("/")[:-1] for name in found]
     depths = {len(part) for part in parts}
     if depths == {0}:

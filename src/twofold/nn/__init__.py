@@ -16,6 +16,7 @@ from twofold.nn.heads import (
     simsiam_predictor,
     simsiam_projector,
 )
+from twofold.nn.point_sets import chamfer
 from twofold.nn.teacher import Teacher, cosine_momentum
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Teacher",
     "barlow_head",
     "byol_head",
+    "chamfer",
     "cosine_momentum",
     "mlp_head",
     "moco_v2_head",

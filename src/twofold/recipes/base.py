@@ -49,6 +49,8 @@ class Recipe(nn.Module):
     constant_lr: ClassVar[tuple[str, ...]] = ()
     """Prefixes of parameters whose learning rate is not scheduled."""
     needs_labels: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = False
+    """Whether it learns from the data's ``target``, a number for each sample."""
     options: dict[str, Any]
     encoder: Any
 
@@ -177,7 +179,7 @@ class Recipe(nn.Module):
         return self
 
     @final
-    def embed(self, source: Any, *, batch_size: int = 256, **reading: Any) -> Tensor:
+    def embed(self, source: Any, *, batch_size: int | None = None, **reading: Any) -> Tensor:
         """Embeddings ``(n, dim)`` float32 of anything the modality reads; see :func:`twofold.recipes.running.embed`."""
         from twofold.recipes import running
 

@@ -68,7 +68,9 @@ def evaluate(
         raise ConfigError("An encoder of your own cannot be built again untrained: evaluate with baselines=False.")
     own = recipe.modality.task(source, recipe.built_spec, test=test, name=task, **reading)
     if own is not None:
-        return evaluate_own(recipe, own, seed=seed, device=device, baselines=baselines, remark=remark)
+        seen = remark and not own.held_out
+        words = "the encoder was trained on these very samples, so the scores say little about new ones" if seen else ""
+        return evaluate_own(recipe, own, seed=seed, device=device, baselines=baselines, remark=words)
     parts, words = _parts_embedded(
         recipe, source, test, test_fraction=test_fraction, seed=seed, device=device, reading=reading
     )

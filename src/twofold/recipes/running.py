@@ -206,8 +206,14 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for name in sorted(set(old[part]) | set(new[part])):
             was, now = old[part].get(name), new[part].get(name)
             if was != now and name not in TrainingOptions.FREE_ON_RESUME:
-                texts.append(f"{name} is {was!r}, not {now!r}")
+                texts.append(f"{name} is {_short(was)}, not {_short(now)}")
     return texts
+
+
+def _short(value: Any) -> str:
+    """The beginning of a value: a tokenizer is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 @dataclass(frozen=True)
@@ -235,7 +241,7 @@ def embed(
     recipe: Recipe,
     source: Any,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     device: str | torch.device = "cpu",
     workers: int = 2,
     progress: Progress | None = None,
@@ -243,8 +249,10 @@ def embed(
 ) -> Embedded:
     """Embeddings of every readable sample of a source, in its order.
 
-    The data is brought to the size and channels that the recipe was trained with. Within a group of processes (see
-    :func:`twofold.training.distributed.processes`) each embeds its part of the samples, and all get all of them.
+    The data is brought to the size and channels that the recipe was trained with. ``batch_size`` samples go through the
+    encoder at once: 256, unless the kind of data wants more, as nodes do, which need the whole graph. Within a group of
+    processes (see :func:`twofold.training.distributed.processes`) each embeds its part of the samples, and all get all
+    of them.
 
     Raises:
         DataError: If nothing of the source can be read, or it does not fit the recipe.
@@ -253,6 +261,7 @@ def embed(
     spec = recipe.built_spec
     dataset = recipe.modality.read(source, **(recipe.modality.reading_for(spec) | reading))
     recipe.modality.check_fits(dataset, spec)
+    batch_size = batch_size or max(256, recipe.modality.training_defaults(spec).get("batch_size", 0))
     device = torch.device(device)
     was_training = recipe.training
     channels_last(recipe.to(device)).eval()

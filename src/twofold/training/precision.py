@@ -56,11 +56,13 @@ def autocast(device: torch.device | str, dtype: torch.dtype | None) -> AbstractC
 def channels_last(value: _Value) -> _Value:
     """Images or a module's convolution weights with the channels innermost: convolutions run 1.1 to 1.3 times faster.
 
-    The values and shapes do not change; tensors with other than four dimensions are returned as they are.
+    The values and shapes do not change; tensors with other than four dimensions stay as they are.
     """
-    if isinstance(value, Tensor) and value.ndim != 4:
-        return value
-    return value.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if isinstance(value, Tensor):
+        return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+    for tensor in (*value.parameters(), *value.buffers()):  # Module.to() fails at weights of five dimensions
+        tensor.data = channels_last(tensor.data)
+    return value
 
 
 def _cpu_has(probe: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from twofold.modalities.image.readers.decode import UnreadableError, decode, open_picture
+from twofold.modalities.pixels.decode import UnreadableError, decode, open_picture
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import twofold.modalities.image.views.compose as compose
+import twofold.modalities.pixels.compose as compose
 from twofold.modalities.image.views import (
     PRESETS,
     Augmentation,
@@ -29,7 +29,7 @@ from twofold.modalities.image.views import (
     center_view,
     make_views,
 )
-from twofold.modalities.image.views.filters import blur_matrix
+from twofold.modalities.pixels.filters import blur_matrix
 
 STEPS: list[Augmentation] = [
     RandomFlip(p=0.5),

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from twofold.modalities.image.views import ColorJitter, RandomResizedCrop
-from twofold.modalities.image.views.colour import ADJUSTMENTS, grey, solarize
-from twofold.modalities.image.views.filters import gaussian_blur
-from twofold.modalities.image.views.geometry import affine, resized_crop
+from twofold.modalities.pixels.colour import ADJUSTMENTS, grey, solarize
+from twofold.modalities.pixels.filters import gaussian_blur
+from twofold.modalities.pixels.geometry import affine, resized_crop
 
 DRAWS = 20_000
 # Kolmogorov-Smirnov: 20 000 draws on either side differ by more than this once in 10 000 times.

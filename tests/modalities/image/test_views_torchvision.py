@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from twofold.modalities.image.views import MultiView, View, make_views
-from twofold.modalities.image.views.base import Parameters
-from twofold.modalities.image.views.colour import ColorJitter
+from twofold.modalities.pixels.base import Parameters
+from twofold.modalities.pixels.colour import ColorJitter
 
 pytest.importorskip("torchvision")
 from torchvision.transforms.v2 import functional as F

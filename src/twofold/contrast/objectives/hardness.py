@@ -7,9 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
+from twofold.contrast.checks import (
+    Temperature,
+    check_rows,
+    check_same_shape,
+    check_temperature,
+    check_views,
+    reduce_anchors,
+)
+from twofold.contrast.gather import gather, local_rows
 from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, positive_similarity, unit
-from twofold.contrast.pairs import Rule, at_least, both, hardest_threshold
+from twofold.contrast.pairs import Rule, at_least, both, different, hardest_threshold
 from twofold.contrast.reductions import logsumexp, weighted_sum
 
 
@@ -44,27 +52,62 @@ def hard_reweighted(
     """
     check_views("z", z)
     check_temperature(temperature)
-    if not 0 <= hardness < math.inf:
-        raise ValueError(f"hardness must be finite, 0 or more, got {hardness!r}.")
-    if not 0 <= class_prior < 1:
-        raise ValueError(f"class_prior must be at least 0 and below 1, got {class_prior!r}.")
+    _check_strengths(hardness, class_prior)
     (z,) = unit(z, normalize=normalize)
     flat = flatten_views(z)
     rule = flat.other_items()
     scale = inverse_temperature(temperature, z, views=z.shape[0])
     attraction = scale * positive_similarity(z)
     log_count = math.log(len(flat.candidates) - z.shape[0])
-    negatives = logsumexp(flat.anchors, flat.candidates, scale=(1 + hardness) * scale, rule=rule)
-    if hardness > 0:
-        negatives = negatives + log_count - logsumexp(flat.anchors, flat.candidates, scale=hardness * scale, rule=rule)
+    negatives = _reweighted(flat.anchors, flat.candidates, scale, hardness, log_count, rule)
     if class_prior > 0:
-        # log [(e^negatives − τ⁺ M e⁺) / (1 − τ⁺)], never below its least possible value log M − 1/τ.
-        floor = (log_count - scale).expand_as(negatives)
-        gap = negatives - (math.log(class_prior) + log_count + attraction)
-        positive = gap > 0
-        safe = torch.where(positive, gap, torch.ones_like(gap))
-        left = negatives + torch.log(-torch.expm1(-safe)) - math.log1p(-class_prior)
-        negatives = torch.where(positive, torch.maximum(left, floor), floor)
+        negatives = _debiased(negatives, attraction, scale, class_prior, log_count)
+    return reduce_anchors(torch.logaddexp(attraction, negatives) - attraction, reduction)
+
+
+def hard_info_nce(
+    anchors: Tensor,
+    positives: Tensor,
+    *,
+    temperature: Temperature,
+    hardness: float = 1.0,
+    class_prior: float = 0.1,
+    reduction: str = "mean",
+    normalize: bool = True,
+) -> Tensor:
+    """InfoNCE across views with importance-weighted hard negatives, debiased (Robinson et al., ICLR 2021, eq. 4).
+
+    :func:`hard_reweighted`, but an anchor's negatives are only the positives of the other samples: what is compared
+    are two modalities, never rows of one. hardness = 0 and class_prior = 0 is :func:`info_nce`.
+
+    Args:
+        anchors: ``(n ≥ 2, d)``.
+        positives: ``(n, d)``; row i belongs to anchor i.
+        temperature: τ > 0. A number, 0-d or ``(n,)``.
+        hardness: β ≥ 0.
+        class_prior: τ⁺ in [0, 1), the chance that a negative shares the anchor's class.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (``(n,)``).
+        normalize: Scale the rows to unit length first.
+
+    Raises:
+        TypeError, ValueError: On other shapes, τ ≤ 0, β < 0 or τ⁺ outside [0, 1).
+    """
+    check_rows("anchors", anchors)
+    check_rows("positives", positives)
+    check_same_shape("anchors", anchors, "positives", positives)
+    check_temperature(temperature)
+    _check_strengths(hardness, class_prior)
+    anchors, positives = unit(anchors, positives, normalize=normalize)
+    candidates = gather(positives)
+    rule = different(
+        local_rows(len(anchors), device=anchors.device), torch.arange(len(candidates), device=anchors.device)
+    )
+    scale = inverse_temperature(temperature, anchors)
+    attraction = scale * (anchors * positives).sum(1)
+    log_count = math.log(len(candidates) - 1)
+    negatives = _reweighted(anchors, candidates, scale, hardness, log_count, rule)
+    if class_prior > 0:
+        negatives = _debiased(negatives, attraction, scale, class_prior, log_count)
     return reduce_anchors(torch.logaddexp(attraction, negatives) - attraction, reduction)
 
 
@@ -145,3 +188,30 @@ def _hardest(flat: FlatViews, views: int, share: float | None) -> Rule:
     count = max(1, round(share * (len(flat.candidates) - views)))
     thresholds = hardest_threshold(flat.anchors.detach(), flat.candidates.detach(), count=count, rule=negatives)
     return both(negatives, at_least(thresholds))
+
+
+def _check_strengths(hardness: float, class_prior: float) -> None:
+    if not 0 <= hardness < math.inf:
+        raise ValueError(f"hardness must be finite, 0 or more, got {hardness!r}.")
+    if not 0 <= class_prior < 1:
+        raise ValueError(f"class_prior must be at least 0 and below 1, got {class_prior!r}.")
+
+
+def _reweighted(
+    anchors: Tensor, candidates: Tensor, scale: Tensor, hardness: float, log_count: float, rule: Rule
+) -> Tensor:
+    """log Σ_b ω_b exp(s(a, b)/τ) over the negatives, with weights ω_b ∝ exp(β s(a, b)/τ) of mean 1."""
+    negatives = logsumexp(anchors, candidates, scale=(1 + hardness) * scale, rule=rule)
+    if hardness > 0:
+        negatives = negatives + log_count - logsumexp(anchors, candidates, scale=hardness * scale, rule=rule)
+    return negatives
+
+
+def _debiased(negatives: Tensor, attraction: Tensor, scale: Tensor, class_prior: float, log_count: float) -> Tensor:
+    """log [(e^negatives − τ⁺ M e⁺) / (1 − τ⁺)], never below its least possible value log M − 1/τ."""
+    floor = (log_count - scale).expand_as(negatives)
+    gap = negatives - (math.log(class_prior) + log_count + attraction)
+    positive = gap > 0
+    safe = torch.where(positive, gap, torch.ones_like(gap))
+    left = negatives + torch.log(-torch.expm1(-safe)) - math.log1p(-class_prior)
+    return torch.where(positive, torch.maximum(left, floor), floor)

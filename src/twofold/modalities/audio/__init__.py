@@ -114,7 +114,8 @@ class AudioModality:
     def task(
         self, source: Any, spec: dict[str, Any], *, test: Any = None, name: str | None = None, **reading: Any
     ) -> Task | None:
-        return no_task(name, self.name)
+        no_task(name, self.name)
+        return None
 
     def previews(self, dataset: Dataset, index: Tensor) -> list[bytes]:
         spectrograms = self.prepare(dataset.fetch(index), dataset.spec)

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from twofold.dataset import Dataset, Views
 from twofold.errors import DataError
+from twofold.evaluation import Task
 from twofold.modalities.encoders import name_problems
 from twofold.modalities.image import data, views
 from twofold.modalities.image.encoders import check_name, make_encoder
-from twofold.modalities.image.views.colour import grey
 from twofold.modalities.image.views.presets import PRESETS
+from twofold.modalities.pixels.colour import grey
+from twofold.modalities.tasks import no_task
 
 __all__ = ["MODALITY", "ImageModality"]
 
@@ -59,8 +61,14 @@ class ImageModality:
         read: Dataset = data.read(source, size=size, column=column, label_column=label_column, split=split, cache=cache)
         return read
 
+    def reading_with(self, encoder: str | nn.Module | None) -> dict[str, Any]:
+        return {}
+
     def reading_for(self, spec: dict[str, Any]) -> dict[str, Any]:
         return {"size": spec["size"]}
+
+    def training_defaults(self, spec: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def check_fits(self, dataset: Dataset, spec: dict[str, Any]) -> None:
         ours, theirs = dataset.spec, spec
@@ -98,6 +106,12 @@ class ImageModality:
         images = self.prepare(batch, spec | {"size": size})
         mean, std = (torch.tensor(spec[name]).reshape(1, -1, 1, 1) for name in ("mean", "std"))
         return ((images - mean) / std).flatten(1)
+
+    def task(
+        self, source: Any, spec: dict[str, Any], *, test: Any = None, name: str | None = None, **reading: Any
+    ) -> Task | None:
+        no_task(name, self.name)
+        return None
 
     def previews(self, dataset: Dataset, index: Tensor) -> list[bytes]:
         from PIL import Image

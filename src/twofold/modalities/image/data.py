@@ -13,13 +13,13 @@ from twofold.dataset import Dataset
 from twofold.errors import ConfigError, DataError
 from twofold.modalities.image.readers.arrays import ImageArrays
 from twofold.modalities.image.readers.arrow_tables import is_saved_dataset, read_parquet, read_saved
-from twofold.modalities.image.readers.decode import SUFFIXES
 from twofold.modalities.image.readers.files import ImageFiles, Pictures, open_files
 from twofold.modalities.image.readers.folders import read_folders, read_paths
 from twofold.modalities.image.readers.hub import is_hub_dataset, read_hub
 from twofold.modalities.image.readers.idx import choose_images, is_idx
 from twofold.modalities.image.readers.memory import from_arrays, from_idx, from_pictures, read_array_file
 from twofold.modalities.image.readers.text_tables import TEXT_TABLES, read_text_table
+from twofold.modalities.pixels.decode import SUFFIXES
 
 __all__ = ["ImageArrays", "ImageFiles", "read", "summary"]
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from twofold.dataset import Dataset, Views
 from twofold.errors import DataError
+from twofold.evaluation import Task
 from twofold.modalities.encoders import name_problems
 from twofold.modalities.points import data, views
 from twofold.modalities.points.clouds import Features
@@ -17,8 +18,12 @@ from twofold.modalities.points.previews import picture
 from twofold.modalities.points.readers.shapes import Up
 from twofold.modalities.points.views import PRESETS
 from twofold.modalities.points.views.presets import DEFAULT
+from twofold.modalities.tasks import no_task
 
 __all__ = ["MODALITY", "PointModality"]
+
+POINT_BY_POINT = "pointcontrast"
+"""A recipe that prefers these views compares points: whatever views it gets, points know where they came from."""
 
 _FORM = ("channels", "normals", "extras", "normalize")
 
@@ -55,6 +60,9 @@ class PointModality:
         read: Dataset = data.read(source, points=points, split=split, features=features, normalize=normalize, up=up)
         return read
 
+    def reading_with(self, encoder: str | nn.Module | None) -> dict[str, Any]:
+        return {}
+
     def reading_for(self, spec: dict[str, Any]) -> dict[str, Any]:
         features = "all" if spec["extras"] else "normals" if spec["normals"] else "none"
         return {
@@ -63,6 +71,9 @@ class PointModality:
             "normalize": spec["normalize"],
             "up": spec["up"],
         }
+
+    def training_defaults(self, spec: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def check_fits(self, dataset: Dataset, spec: dict[str, Any]) -> None:
         if dataset.spec.get("modality") != "points":
@@ -86,7 +97,8 @@ class PointModality:
 
     def make_views(self, name: str | None, spec: dict[str, Any], *, preferred: str, count: int) -> Views:
         chosen = name or self.choose_views(spec, preferred=preferred)
-        return views.make_views(chosen, count=count, normals=bool(spec["normals"]))
+        matched = preferred == POINT_BY_POINT
+        return views.make_views(chosen, count=count, normals=bool(spec["normals"]), matched=matched)
 
     def make_encoder(self, encoder: str | nn.Module, spec: dict[str, Any], *, rebuild: dict[str, Any]) -> nn.Module:
         return make_encoder(encoder, spec)
@@ -97,6 +109,12 @@ class PointModality:
 
     def raw_features(self, batch: dict[str, Any], spec: dict[str, Any]) -> Tensor:
         return shape_descriptor(batch["inputs"], normals=bool(spec["normals"]))
+
+    def task(
+        self, source: Any, spec: dict[str, Any], *, test: Any = None, name: str | None = None, **reading: Any
+    ) -> Task | None:
+        no_task(name, self.name)
+        return None
 
     def previews(self, dataset: Dataset, index: Tensor) -> list[bytes]:
         return [picture(cloud[:, :3]) for cloud in dataset.fetch(index)["inputs"].double().numpy()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from twofold.errors import ConfigError, DataError
 from twofold.limits import SAMPLE_BYTES, check_memory
-from twofold.modalities.array_files import NpzArrays, open_npy
+from twofold.modalities.array_files import NpzArrays, find_array, open_npy
 from twofold.modalities.audio.readers.decode import RATES, to_int16
 from twofold.modalities.audio.readers.facts import audio_spec, default_rate, default_seconds
 from twofold.modalities.audio.readers.resampling import resample
-from twofold.modalities.folders import SPLITS, split_of
+from twofold.modalities.folders import split_of
 from twofold.modalities.labels import checked_index, encode_labels
 
 _SOUND_KEYS = ("sounds", "audio", "waves", "x", "X", "data", "arr_0")
@@ -145,14 +145,14 @@ def read_array_file(path: Path, *, rate: int | None, seconds: float | None, spli
     if path.suffix.lower() == ".npy":
         return from_arrays(open_npy(path), rate=rate, seconds=seconds, source=str(path))
     arrays = NpzArrays(path)
-    sounds = _find(arrays, _SOUND_KEYS, split)
+    sounds = find_array(arrays, _SOUND_KEYS, split)
     if sounds is None:
         held = ", ".join(list(arrays)[:10]) or "nothing"
         which = f" of split {split!r}" if split else ""
         raise DataError(f"{path} has no sounds{which} under a known name; it holds: {held}. Name them 'sounds'")
     part = next((word for word in sounds.split("_") if split_of(word)), None)
-    labels = _find(arrays, _LABEL_KEYS, part)
-    rates = _find(arrays, _RATE_KEYS, None)
+    labels = find_array(arrays, _LABEL_KEYS, part)
+    rates = find_array(arrays, _RATE_KEYS, None)
     return from_arrays(
         arrays[sounds],
         None if labels is None else arrays[labels],
@@ -162,16 +162,6 @@ def read_array_file(path: Path, *, rate: int | None, seconds: float | None, spli
         own_rate=None if rates is None else _stated_rate(arrays[rates], f"{path}[{rates}]"),
         notes=[f"read the array {sounds!r} of {', '.join(arrays)}"] if part and not split else [],
     )
-
-
-def _find(arrays: Mapping[str, Any], names: Sequence[str], split: str | None) -> str | None:
-    """One of the names, bare or joined to a split (x_train, train_x); by default to train."""
-    bare = next((name for name in names if name in arrays), None)
-    if split is None and bare is not None:
-        return bare
-    words = SPLITS.get(split_of(split or "train") or "", (split or "",))
-    joined = (key for word in words for name in names for key in (f"{name}_{word}", f"{word}_{name}"))
-    return next((key for key in joined if key in arrays), None)
 
 
 def _stated_rate(value: np.ndarray, where: str) -> int:

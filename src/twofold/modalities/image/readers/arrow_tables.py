@@ -18,11 +18,11 @@ from typing import Any
 from twofold.errors import DataError
 from twofold.limits import SAMPLE_BYTES, check_memory
 from twofold.modalities.image.readers.columns import pick_columns
-from twofold.modalities.image.readers.decode import UnreadableError
 from twofold.modalities.image.readers.files import Pictures
 from twofold.modalities.image.readers.folders import choose_split
 from twofold.modalities.image.readers.labels import encode_labels
-from twofold.modalities.image.readers.shown import printable, shortened
+from twofold.modalities.pixels.decode import UnreadableError
+from twofold.modalities.shown import printable, shortened
 
 _ROWS = 16  # read at a time: what stands between two looks at the free memory
 _GROUP_BYTES = 64 * 1024**2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twofold.errors import DataError
-from twofold.modalities.image.readers.shown import listed
+from twofold.modalities.shown import listed
 
 _IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "file_name", "filename", "file", "path", "image_path")
 _LABEL_COLUMNS = ("label", "labels", "class", "target", "category", "y", "fine_label")

@@ -24,8 +24,8 @@ from twofold.modalities.image.readers.arrays import (
     moments,
     spread,
 )
-from twofold.modalities.image.readers.decode import MAX_PIXELS, UnreadableError, decode, is_grey, open_picture
-from twofold.modalities.image.readers.shown import shortened
+from twofold.modalities.pixels.decode import MAX_PIXELS, UnreadableError, decode, is_grey, open_picture
+from twofold.modalities.shown import shortened
 
 CACHE_BYTES = 2 * 1024**3
 """Sets whose decoded pixels fit in this are kept in memory by default."""

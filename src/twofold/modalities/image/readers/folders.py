@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from twofold.errors import DataError
-from twofold.modalities.image.readers.decode import SUFFIXES
 from twofold.modalities.image.readers.files import Pictures
-from twofold.modalities.image.readers.shown import listed, printable
+from twofold.modalities.pixels.decode import SUFFIXES
+from twofold.modalities.shown import listed, printable
 
 SPLITS = {
     "train": ("train", "training"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from twofold.errors import DataError
-from twofold.modalities.image.readers.shown import printable
+from twofold.modalities.shown import printable
 
 
 def encode_labels(values: Sequence[Any], where: str) -> tuple[Tensor, list[str] | None]:

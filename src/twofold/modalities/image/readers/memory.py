@@ -16,12 +16,12 @@ from twofold.errors import DataError
 from twofold.limits import SAMPLE_BYTES, check_memory
 from twofold.modalities.array_files import NpzArrays, open_npy
 from twofold.modalities.image.readers.arrays import ImageArrays
-from twofold.modalities.image.readers.decode import UnreadableError, decode, is_grey
 from twofold.modalities.image.readers.files import default_size
 from twofold.modalities.image.readers.folders import SPLITS, split_of
 from twofold.modalities.image.readers.idx import read_idx
 from twofold.modalities.image.readers.labels import encode_array
-from twofold.modalities.image.readers.shown import listed
+from twofold.modalities.pixels.decode import UnreadableError, decode, is_grey
+from twofold.modalities.shown import listed
 
 _IMAGE_KEYS = ("images", "x", "X", "data", "image", "imgs", "arr_0")
 _LABEL_KEYS = ("labels", "y", "Y", "label", "targets", "target", "arr_1")

@@ -18,7 +18,7 @@ from twofold.limits import SAMPLE_BYTES, check_memory
 from twofold.modalities.image.readers.columns import pick_columns
 from twofold.modalities.image.readers.files import Pictures
 from twofold.modalities.image.readers.labels import encode_labels
-from twofold.modalities.image.readers.shown import printable, shortened
+from twofold.modalities.shown import printable, shortened
 
 TEXT_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 MAX_ROW = 1024**2

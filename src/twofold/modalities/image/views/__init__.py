@@ -4,18 +4,18 @@
 building others: a `View` is a crop and augmentations, a `MultiView` several of them.
 """
 
-from twofold.modalities.image.views.base import Augmentation, Parameters
-from twofold.modalities.image.views.colour import ColorJitter, RandomGrey, Solarize
-from twofold.modalities.image.views.compose import MultiView, View
-from twofold.modalities.image.views.filters import Cutout, GaussianBlur, GaussianNoise
-from twofold.modalities.image.views.geometry import (
+from twofold.modalities.image.views.presets import PRESETS, make_views
+from twofold.modalities.pixels.base import Augmentation, Parameters
+from twofold.modalities.pixels.colour import ColorJitter, RandomGrey, Solarize
+from twofold.modalities.pixels.compose import MultiView, View
+from twofold.modalities.pixels.filters import Cutout, GaussianBlur, GaussianNoise
+from twofold.modalities.pixels.geometry import (
     CenterCrop,
     RandomAffine,
     RandomFlip,
     RandomResizedCrop,
     center_view,
 )
-from twofold.modalities.image.views.presets import PRESETS, make_views
 
 __all__ = [
     "PRESETS",

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from twofold.errors import ConfigError
-from twofold.modalities.image.views.base import Augmentation
-from twofold.modalities.image.views.colour import ColorJitter, RandomGrey, Solarize
-from twofold.modalities.image.views.compose import MultiView, View
-from twofold.modalities.image.views.filters import Cutout, GaussianBlur, GaussianNoise
-from twofold.modalities.image.views.geometry import CenterCrop, RandomAffine, RandomResizedCrop
+from twofold.modalities.pixels.base import Augmentation
+from twofold.modalities.pixels.colour import ColorJitter, RandomGrey, Solarize
+from twofold.modalities.pixels.compose import MultiView, View
+from twofold.modalities.pixels.filters import Cutout, GaussianBlur, GaussianNoise
+from twofold.modalities.pixels.geometry import CenterCrop, RandomAffine, RandomResizedCrop
 
 SMALL = 32  # pictures up to this side are not blurred: SimCLR leaves blur out for CIFAR
 JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue

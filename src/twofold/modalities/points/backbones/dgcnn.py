@@ -42,13 +42,13 @@ class DGCNN(nn.Module):
 
     def __init__(self, channels: int, width: int = 64, neighbours: int = 20) -> None:
         super().__init__()
-        self.dim = 32 * width
+        self.dim, self.point_dim = 32 * width, 16 * width
         widths = [channels, width, width, 2 * width, 4 * width]
         self.convolutions = nn.ModuleList(EdgeConv(a, b, neighbours) for a, b in pairwise(widths))
         self.join = PointwiseLayer(8 * width, 16 * width, nn.LeakyReLU(_SLOPE))
 
     def point_features(self, clouds: Tensor) -> Tensor:
-        """Features of the points, (n, p, dim / 2)."""
+        """Features of the points, (n, p, point_dim)."""
         features, space, levels = clouds, clouds[..., :3], []
         for convolution in self.convolutions:
             features = space = convolution(features, space)

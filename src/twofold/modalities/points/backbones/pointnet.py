@@ -20,11 +20,11 @@ class PointNet(nn.Module):
 
     def __init__(self, channels: int, width: int = 64) -> None:
         super().__init__()
-        self.dim = 16 * width
+        self.dim = self.point_dim = 16 * width
         self.layers = pointwise(channels, width, width, width, 2 * width, 16 * width)
 
     def point_features(self, clouds: Tensor) -> Tensor:
-        """Features of the points, (n, p, dim)."""
+        """Features of the points, (n, p, point_dim)."""
         features: Tensor = self.layers(clouds)
         return features
 

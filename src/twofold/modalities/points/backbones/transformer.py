@@ -29,6 +29,24 @@ class PatchEmbed(nn.Module):
         return tokens
 
 
+def block(width: int) -> nn.Module:
+    """A transformer block on tokens (n, g, width), normed first."""
+    return nn.TransformerEncoderLayer(
+        width,
+        width // HEAD_WIDTH,
+        dim_feedforward=4 * width,
+        dropout=0.0,
+        activation="gelu",
+        batch_first=True,
+        norm_first=True,
+    )
+
+
+def position_embedding(width: int) -> nn.Sequential:
+    """A small network from centres (n, g, 3) to what is added to their tokens."""
+    return nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, width))
+
+
 class PointTransformer(nn.Module):
     """Tokens of patches around farthest points, and transformer blocks; positions are added before each block.
 
@@ -51,19 +69,8 @@ class PointTransformer(nn.Module):
             raise ConfigError(f"the width of a point-transformer must be a multiple of {3 * HEAD_WIDTH}, not {width}")
         self.dim, self.patches, self.neighbours = 2 * width, patches, neighbours
         self.embed = PatchEmbed(channels, width)
-        self.position = nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, width))
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                width,
-                width // HEAD_WIDTH,
-                dim_feedforward=4 * width,
-                dropout=0.0,
-                activation="gelu",
-                batch_first=True,
-                norm_first=True,
-            )
-            for _ in range(depth)
-        )
+        self.position = position_embedding(width)
+        self.blocks = nn.ModuleList(block(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def patches_of(self, clouds: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,8 +85,8 @@ class PointTransformer(nn.Module):
     def tokens(self, patches: Tensor, centres: Tensor) -> Tensor:
         """All tokens (n, g, width) after the last norm."""
         tokens, position = self.embed(patches), self.position(centres)
-        for block in self.blocks:
-            tokens = block(tokens + position)
+        for layer in self.blocks:
+            tokens = layer(tokens + position)
         normed: Tensor = self.norm(tokens)
         return normed
 

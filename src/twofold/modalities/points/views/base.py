@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,9 +89,20 @@ class MultiView:
     def __len__(self) -> int:
         return len(self.views)
 
-    def __call__(self, inputs: Tensor, *, generator: torch.Generator) -> list[Tensor]:
-        """Make all views; arguments and errors are those of `View`."""
+    def __call__(self, inputs: Tensor, *, generator: torch.Generator) -> list[Any]:
+        """Make all views, tensors; arguments and errors are those of `View`."""
         return [view(inputs, generator=generator) for view in self.views]
+
+
+@dataclass(frozen=True)
+class MatchedViews(MultiView):
+    """Several views whose points remember where in the cloud they came from, for what compares point with point."""
+
+    def __call__(self, inputs: Tensor, *, generator: torch.Generator) -> list[Any]:
+        """Make all views: for each ``{"points": (n, p, c), "origin": (n, p, 3)}``, the places before any change."""
+        check_clouds(inputs)
+        made = super().__call__(torch.cat([inputs, inputs[..., :3]], 2), generator=generator)
+        return [{"points": view[..., :-3], "origin": view[..., -3:]} for view in made]
 
 
 def choose(clouds: Tensor, index: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from twofold.errors import ConfigError
-from twofold.modalities.points.views.base import Augmentation, MultiView, View
+from twofold.modalities.points.views.base import Augmentation, MatchedViews, MultiView, View
 from twofold.modalities.points.views.moves import (
     Jitter,
     RandomMirror,
@@ -98,6 +98,26 @@ def scenes(
     )
 
 
+def pointcontrast(
+    *,
+    crop: tuple[float, float] = (0.5, 1.0),
+    dropout: float = 0.5,
+    scale: tuple[float, float] = (0.8, 1.2),
+    jitter: float = 0.01,
+) -> Steps:
+    """A part of the cloud with other points each time, then a rigid move and a scale (after Xie et al., ECCV 2020).
+
+    The paper takes two scans of a room that overlap; of a single cloud the crop and the dropped points stand for that.
+    """
+    return (
+        RandomCrop(crop),
+        PointDropout(dropout),
+        RandomRotation(),
+        RandomScale(scale),
+        Jitter(jitter),
+    )
+
+
 PRESETS: dict[str, Callable[..., Steps]] = {
     "shapes": shapes,
     "shapes-so3": partial(shapes, everywhere=True),  # for clouds of which no axis is known to point up
@@ -105,11 +125,18 @@ PRESETS: dict[str, Callable[..., Steps]] = {
     "crosspoint": crosspoint,
     "point-mae": point_mae,
     "pointnet": pointnet,
+    "pointcontrast": pointcontrast,
 }
 
 
 def make_views(
-    name: str, *, count: int = 2, points: int | None = None, normals: bool = False, **overrides: Any
+    name: str,
+    *,
+    count: int = 2,
+    points: int | None = None,
+    normals: bool = False,
+    matched: bool = False,
+    **overrides: Any,
 ) -> MultiView:
     """The views of a published system.
 
@@ -118,6 +145,7 @@ def make_views(
         count: How many views of each cloud.
         points: Points of a view; None: as many as the clouds have.
         normals: Whether the clouds' columns 4 to 6 are normals.
+        matched: Have points remember where they came from; see :class:`MatchedViews`.
         overrides: Keyword arguments of the preset's function, in place of its defaults.
 
     Raises:
@@ -135,4 +163,4 @@ def make_views(
     if problems:
         raise ConfigError(problems)
     view = View(PRESETS[name](**overrides), points, normals)
-    return MultiView((view,) * count)
+    return (MatchedViews if matched else MultiView)((view,) * count)

@@ -1,0 +1,1 @@
+"""Networks on graphs, from PyTorch Geometric's layers."""

@@ -1,0 +1,54 @@
+"""Decoders: one layer from embeddings of nodes back to their features."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from twofold.modalities.graph.backbones.layers import layers, normalized_adjacency
+from twofold.modalities.graph.batches import Graph
+
+Kind = Literal["gat", "gcn", "gin", "linear"]
+
+
+class Decoder(nn.Module):
+    """One layer, without activation and norm, so that its output may be any features (Hou et al., KDD 2022).
+
+    Args:
+        kind: "gat" (one head), "gcn", "gin", or "linear", which looks at no neighbours.
+        width: Of the embeddings.
+        features: Of the nodes.
+    """
+
+    def __init__(self, kind: Kind, width: int, features: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.layer = _layer(kind, width, features)
+
+    def forward(self, h: Tensor, graph: Graph) -> Tensor:
+        """``(N, features)`` from ``(N, width)``; of the graph only the edges are used."""
+        with torch.autocast(h.device.type, enabled=False):
+            h = h.float()
+            if self.kind == "linear":
+                features: Tensor = self.layer(h)
+                return features
+            edges: Any = graph.edge_index
+            if self.kind == "gcn":
+                edges = graph.remember("normalized adjacency", normalized_adjacency)
+            decoded: Tensor = self.layer(h, edges)
+        return decoded
+
+
+def _layer(kind: Kind, width: int, features: int) -> nn.Module:
+    if kind == "linear":
+        return nn.Linear(width, features)
+    made: nn.Module
+    if kind == "gat":
+        made = layers().GATConv(width, features)
+    elif kind == "gcn":
+        made = layers().GCNConv(width, features, normalize=False)
+    else:
+        made = layers().GINConv(nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, features)))
+    return made

@@ -1,0 +1,1 @@
+"""From files, tables and PyTorch Geometric's objects to graphs."""

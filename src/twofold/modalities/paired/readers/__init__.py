@@ -1,0 +1,1 @@
+"""Readers of pairs: tables, files that share a name, shards, and lists."""

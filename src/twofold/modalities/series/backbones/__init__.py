@@ -1,0 +1,1 @@
+"""Networks of series: steps in, features of steps and of the whole out."""

@@ -1,0 +1,1 @@
+"""Readers of series: what lies in arrays, .ts files, tables and folders, as recordings."""

@@ -1,0 +1,1 @@
+"""Networks from token numbers to features."""

@@ -1,0 +1,1 @@
+"""Readers of clips: films, animations, sequences of pictures, tables, arrays."""
