@@ -30,7 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from twofold.contrast import gather as gather_module
 from twofold.contrast.gather import gather, local_rows, rank, world_size
-from twofold.contrast.objectives import attended_info_nce, info_nce_with_negatives, sigmoid
+from twofold.contrast.objectives import attended_info_nce, dense_info_nce, info_nce_with_negatives, sigmoid
 from twofold.contrast.objectives.clustering import swapped_clusters
 from twofold.contrast.objectives.geometry import uniformity
 from twofold.contrast.objectives.infomax import local_global
@@ -62,12 +62,18 @@ def _attended(z: Tensor, t: Tensor, index: Tensor) -> Tensor:
     return attended_info_nce(z[:3].transpose(0, 1), z[3], temperature=t)
 
 
+def _dense(z: Tensor, t: Tensor, index: Tensor) -> Tensor:
+    parts = z.transpose(0, 1)
+    return dense_info_nce(parts[:, :3], parts[:, 3:], torch.ones(len(parts), 3, dtype=torch.bool), temperature=t)
+
+
 def _local_global(z: Tensor, t: Tensor, index: Tensor) -> Tensor:
     return local_global(z[0], z[1], weight=random_views(1, DIM, DIM, seed=9)[0] / t)
 
 
 MORE_CASES = [
     Case("attended_info_nce", _attended, views=4),
+    Case("dense_info_nce", _dense, views=6),
     Case("info_nce with a queue", _queue),
     Case("sigmoid, its bias learned", _learned_bias),
     Case("swapped_clusters", _swapped),

@@ -188,7 +188,7 @@ def test_the_page_of_recipes_has_every_option_with_its_help():
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     for name in RECIPES:
         section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-        own = set(vars(get(name))["__init__"].__kwdefaults__)
+        own = set(next(vars(c)["__init__"] for c in get(name).__mro__ if "__init__" in vars(c)).__kwdefaults__)
         assert own <= set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
         assert all(option.help for option in options_of(get(name)).values())
 

@@ -80,7 +80,8 @@ def call_faults(node: ast.Call, called: str, file: str) -> Iterator[str]:
         yield "torch.load without weights_only=True can run code"
     if called in ("numpy.load", "numpy.lib.npyio.load", "np.load") and not literal(node, "allow_pickle", False):
         yield "np.load without allow_pickle=False can unpickle"
-    if leaf == "from_pretrained" and "Config" not in module and not literal(node, "use_safetensors", True):
+    weights = not any(harmless in module for harmless in ("Config", "Tokenizer"))  # JSON and word lists
+    if leaf == "from_pretrained" and weights and not literal(node, "use_safetensors", True):
         yield "from_pretrained without use_safetensors=True can unpickle"
     if leaf in ("extractall", "unpack_archive") or (leaf == "extract" and "zip" in module + "tar"):
         yield f"{leaf} can write outside the folder"
@@ -223,6 +224,7 @@ def test_what_must_be_caught(snippet: str):
         "import subprocess; subprocess.run([program], shell=False)",
         "library.AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)",
         "library.AutoConfig.from_pretrained(name)",
+        "library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)",
         "options = {'trust_remote_code': False}",
         "import importlib; importlib.import_module('PIL.Image')",
         "import zipfile; zipfile.ZipFile(path).open(member)",
