@@ -32,8 +32,8 @@ gives at that size, not what a method can reach.
 *no gain* if it lies below one of them; *within spread* otherwise. A baseline that needs no learning often wins on small
 data, and then that is the result.
 
-`make modalities DATA=folder` measures everything again; the rows of one modality need its script alone:
-`python benchmarks/modalities/NAME.py --data DATA`."""
+`make modalities DATA=folder` measures everything again; the rows of one modality need its script alone,
+such as `python benchmarks/modalities/text.py --data DATA`."""
 
 
 def rows() -> list[dict[str, Any]]:
