@@ -9,7 +9,6 @@ themselves: never to their hubs, to another folder, or to code that a configurat
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,41 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from twofold.errors import ConfigError, require
+from twofold.modalities.transformers_models import SCRATCH, as_facts, built_again, refuse_elsewhere, shortened
 
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 MAX_SIDE = 4096
 """Pixels: the largest side that an encoder may expect."""
-SCRATCH = "@scratch"
-"""Suffix of a name whose architecture is wanted with random weights."""
-
-
-_LARGEST = 10_000_000  # of whole numbers in a configuration: the library makes lists as long as some of them
-_NOT_ARCHITECTURE = {
-    "auto_map",
-    "_name_or_path",
-    "name_or_path",
-    "dtype",
-    "torch_dtype",
-    "attn_implementation",
-    "_attn_implementation",
-    "_attn_implementation_internal",
-    "experts_implementation",
-    "_experts_implementation_internal",
-}
-"""Entries that say how or from where a model was loaded."""
-_ELSEWHERE: dict[str, Callable[[Any], bool]] = {
-    "attn_implementation": lambda value: isinstance(value, str) and "/" in value,  # a kernel of the hub: code
-    "_attn_implementation": lambda value: isinstance(value, str) and "/" in value,
-    "_attn_implementation_internal": lambda value: isinstance(value, str) and "/" in value,
-    "quantization_config": bool,
-    "use_kernels": bool,
-    "kernel_config": bool,
-    "use_timm_backbone": bool,
-    "use_pretrained_backbone": bool,
-    "backbone": lambda value: value is not None,
-    "model_type": lambda value: isinstance(value, str) and "timm" in value,
-}
-"""Entry → whether its value makes transformers fetch, import or run something else."""
 
 
 @dataclass
@@ -126,7 +95,7 @@ def from_transformers(name: str, spec: Mapping[str, Any], rebuild: Mapping[str, 
         config = library.AutoConfig.from_pretrained(bare, **options)
         whole, config = config, getattr(config, "vision_config", config)
         for part in (whole, config):  # what says where kernels come from is no part of the dictionary
-            _refuse_elsewhere({**part.to_dict(), "attn_implementation": part._attn_implementation}, f"hf:{name}")
+            refuse_elsewhere({**part.to_dict(), "attn_implementation": part._attn_implementation}, f"hf:{name}")
         facts = _processing(library, bare, config, spec, options["local_files_only"])
         if scratch:
             model, pooler = library.AutoModel.from_config(config), True
@@ -145,7 +114,7 @@ def from_transformers(name: str, spec: Mapping[str, Any], rebuild: Mapping[str, 
             f"or folder right? Pickled weights are not read, and code that comes with a model is not run: if you trust "
             f"it, load it yourself and pass the module as the encoder. ({type(error).__name__}: {error})"
         ) from error
-    facts["config"] = json.loads(json.dumps(config.to_dict(), default=str))
+    facts["config"] = as_facts(config)
     facts["pooling"] = "pooler" if pooler else "mean"
     return _pooled(model.train(), facts)
 
@@ -157,45 +126,7 @@ def _rebuilt(library: Any, name: str, rebuild: Mapping[str, Any]) -> Outside:
     sized = side is None or (type(side) is int and 1 <= side <= MAX_SIDE)
     if not isinstance(config, dict) or facts["pooling"] not in ("pooler", "mean") or not sized:
         raise ConfigError(f"encoder 'hf:{name}': what it should be built again from is damaged: {shortened(rebuild)}")
-    _refuse_elsewhere(config, f"hf:{name}")
-    try:
-        made = library.AutoConfig.for_model(**_architecture(config))
-        model = library.AutoModel.from_config(made, trust_remote_code=False)
-    except Exception as error:  # the library raises whatever a configuration leads it to
-        raise ConfigError(
-            f"encoder 'hf:{name}' could not be built again ({type(error).__name__}: {error}); if its model is not one "
-            "of this version of transformers, build it yourself and pass the module as the encoder"
-        ) from error
-    return _pooled(model.float(), facts)
-
-
-def _architecture(config: Any) -> Any:
-    """A configuration without the entries that are no part of the architecture, on all levels."""
-    if isinstance(config, list):
-        return [_architecture(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    return {key: _architecture(value) for key, value in config.items() if key not in _NOT_ARCHITECTURE}
-
-
-def _refuse_elsewhere(config: Any, name: str) -> None:
-    """Refuse a configuration that leads out of transformers: to kernels of the hub, to timm, or to a quantiser.
-
-    Raises:
-        ConfigError: Naming the entry.
-    """
-    pending = [config]
-    while pending:
-        part = pending.pop()
-        pending += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-        if isinstance(part, int) and abs(part) > _LARGEST:
-            raise ConfigError(f"encoder {name!r}: no number in its configuration can be as large as {shortened(part)}")
-        found = [key for key, leads in _ELSEWHERE.items() if isinstance(part, dict) and leads(part.get(key))]
-        if found:
-            raise ConfigError(
-                f"encoder {name!r}: {found[0]!r} is {shortened(part[found[0]])} in its configuration, which leads to "
-                "code or files outside transformers; build the model yourself, and pass the module as the encoder"
-            )
+    return _pooled(built_again(library, config, f"hf:{name}"), facts)
 
 
 def from_timm(name: str, spec: Mapping[str, Any], rebuild: Mapping[str, Any]) -> Outside:
@@ -245,12 +176,6 @@ def _library_name(library: str, name: str, rebuild: Mapping[str, Any]) -> str:
             f"{library}'s own models; build the model yourself, and pass the module as the encoder"
         )
     return again
-
-
-def shortened(value: Any) -> str:
-    """At most 80 characters of what a value looks like."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 SOURCES: dict[str, Callable[[str, Mapping[str, Any], Mapping[str, Any]], Outside]] = {
