@@ -132,3 +132,19 @@ def test_another_kind_of_data_has_its_own_options(tmp_path):
         app.plan_of(["simclr", "dcl"], ["--points", "32"])
     with pytest.raises(ConfigError, match="no encoder 'resnet18'"):
         app.plan_of(["simclr", "dcl"], ["--modality", "points", "--encoder", "resnet18"])
+
+
+def test_recipes_of_one_kind_of_data_are_compared_by_its_own_task(tmp_path):
+    chosen = [[user, item] for user in range(20) for item in range(12) if (user + item) % 2 == 0 or item == user % 12]
+    clicks = tmp_path / "clicks.csv"
+    clicks.write_text("user,item\n" + "\n".join(f"{user},{item}" for user, item in chosen) + "\n")
+    text, page = app.compare(
+        ["lightgcn", "dcl"], source=str(clicks), seeds=2, out=tmp_path / "out", extra=["--epochs", "2"]
+    )
+    assert page.is_file()
+    assert "Recall@20" in text.splitlines()[0]
+    assert [line.split()[0] for line in text.splitlines()[1:3]] == ["lightgcn", "dcl"]
+    result = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert set(next(iter(result["values"].values()))) == {"lightgcn", "dcl"}
+    config = json.loads((tmp_path / "out" / "dcl" / "seed-0" / "config.json").read_text())
+    assert config["options"]["modality"] == "interactions", "all learn from the kind of data of the first"

@@ -17,7 +17,7 @@ from twofold.apps.options import all_options, chosen_modality, pairs_of, put
 from twofold.apps.report import ComparisonData, MethodRuns, write
 from twofold.dataset import Dataset
 from twofold.errors import ConfigError
-from twofold.evaluation import METRICS, Evaluation, paired_difference
+from twofold.evaluation import Evaluation, MetricInfo, paired_difference
 from twofold.recipes import catalogue, measuring, running, saving
 from twofold.recipes.base import Recipe, name_problems
 from twofold.training import metrics_log
@@ -25,7 +25,7 @@ from twofold.training.files import read_json, write_json
 from twofold.training.options import TrainingOptions
 
 HEADLINE = ("knn", "linear", "few_shot", "nmi")
-"""Metrics of the terminal's table; the page has all."""
+"""Metrics of the terminal's table; the page has all. Of a modality's own task the first ones."""
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,9 @@ def summary(results: Mapping[str, Mapping[int, Evaluation]]) -> dict[str, Any]:
 def as_text(results: Mapping[str, Mapping[int, Evaluation]]) -> str:
     """A table for the terminal: mean ± standard deviation over seeds, and the difference from the first recipe."""
     first = next(iter(results))
-    shown = [metric for metric in HEADLINE if metric in _metrics(results)]
-    lines = ["  ".join(["recipe".ljust(16), *(METRICS[m].title.rjust(34) for m in shown)])]
+    infos = _metrics(results)
+    shown = [metric for metric in HEADLINE if metric in infos] or list(infos)[: len(HEADLINE)]
+    lines = ["  ".join(["recipe".ljust(16), *(infos[m].title.rjust(34) for m in shown)])]
     for name, runs in results.items():
         cells = []
         for metric in shown:
@@ -220,11 +221,11 @@ def _page(
     ]
     about = {
         m: {
-            "title": METRICS[m].title,
-            "higher_is_better": METRICS[m].higher_is_better,
+            "title": info.title,
+            "higher_is_better": info.higher_is_better,
             "unit": one.rows[0].metrics[m].unit,
         }
-        for m in _metrics(results)
+        for m, info in _metrics(results).items()
     }
     return ComparisonData(
         title=" · ".join(results),
@@ -241,9 +242,10 @@ def _page(
     )
 
 
-def _metrics(results: Mapping[str, Mapping[int, Evaluation]]) -> list[str]:
+def _metrics(results: Mapping[str, Mapping[int, Evaluation]]) -> dict[str, MetricInfo]:
+    """The metrics that were measured, and how to read them."""
     one = next(iter(next(iter(results.values())).values()))
-    return [metric for metric in METRICS if metric in one.rows[0].metrics]
+    return {metric: info for metric, info in one.metrics.items() if metric in one.rows[0].metrics}
 
 
 def _values(runs: Mapping[int, Evaluation], metric: str) -> dict[int, float]:
