@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from twofold.errors import ConfigError
 from twofold.modalities.encoders import from_name, measured_dim, parsed
 from twofold.modalities.image.backbones.convolutional import MLP, ConvNet, PatchNet
-from twofold.modalities.image.backbones.pretrained import MAX_SIDE, SOURCES, shortened
+from twofold.modalities.image.backbones.pretrained import MAX_SIDE, SOURCES
 from twofold.modalities.image.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from twofold.modalities.image.backbones.vit import VisionTransformer
+from twofold.modalities.transformers_models import shortened
 from twofold.options import did_you_mean
 
 __all__ = ["ENCODERS", "ImageEncoder", "make_encoder"]
