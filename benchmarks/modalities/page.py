@@ -23,10 +23,11 @@ INTRODUCTION = """\
 
 One table: what each recipe reached on real data, beside the same encoder untrained, the raw features, and the baseline
 that is honest for that kind of data (BM25, popularity, ...). Numbers are means ± standard deviations over seeds (or
-folds, where the note says so); time is that of one training run on the CPU of the machine that is named in the result
-file, and other work ran beside it. Settings were chosen on validation data; how, and on which data, stands in the
-docstring of each script. The networks are small and the runs short: this shows that everything works, and how much it
-gives at that size, not what a method can reach.
+folds, where the note says so). Times are those of one training run on two CPU cores that were busy with other work too:
+do not compare them. How settings were chosen, on validation data or not at all, stands in the docstring of each script;
+so does where the test was seen before (the number of steps on Cora and CiteSeer, the captions of NegCLIP's task). The
+networks are small and the runs short: this shows that everything works, and how much it gives at that size, not what a
+method can reach.
 
 **verdict**: *gains* if the mean lies above every baseline of the row by more than the standard deviation of either;
 *no gain* if it lies below one of them; *within spread* otherwise. A baseline that needs no learning often wins on small

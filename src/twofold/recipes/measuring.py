@@ -71,9 +71,31 @@ def evaluate(
         seen = remark and not own.held_out
         words = "the encoder was trained on these very samples, so the scores say little about new ones" if seen else ""
         return evaluate_own(recipe, own, seed=seed, device=device, baselines=baselines, remark=words)
-    parts, words = _parts_embedded(
-        recipe, source, test, test_fraction=test_fraction, seed=seed, device=device, reading=reading
+    return _evaluate_by_labels(
+        recipe,
+        *_parts_embedded(recipe, source, test, test_fraction=test_fraction, seed=seed, device=device, reading=reading),
+        metrics=metrics,
+        seed=seed,
+        device=device,
+        baselines=baselines,
+        keys=keys,
+        remark=remark,
     )
+
+
+def _evaluate_by_labels(
+    recipe: Recipe,
+    parts: Sequence[Side],
+    words: str,
+    *,
+    metrics: Sequence[str] | None,
+    seed: int,
+    device: str | torch.device,
+    baselines: bool,
+    keys: str | None,
+    remark: str,
+) -> Evaluation:
+    """:func:`evaluate` by the standard protocol, on bank and test that are embedded already."""
     labels_of = [parts[0][0].labels, _labels_as_in(parts[0][0], parts[1][0])]
 
     def encoded(label: str, rows: Sequence[Tensor]) -> Encoded:
