@@ -52,7 +52,7 @@ from twofold.training.progress import NullProgress
 
 RESULT = Path(__file__).parent / "results" / "graph.json"
 SEEDS = (0, 1, 2)
-RECIPES = ("dgi", "grace", "bgrl", "gca", "simclr")
+RECIPES = ("dgi", "grace", "bgrl", "graphmae", "gca", "simclr")
 TRAINING: dict[str, Any] = {"precision": "float32", "workers": 0}
 ANCHORS = {"batch_size": 512}
 
@@ -64,7 +64,7 @@ ARMS: dict[str, dict[str, Arm]] = {
         "grace": ({}, ANCHORS | {"epochs": 40}),
         "gca": ({}, ANCHORS | {"epochs": 40}),
         "dgi": ({}, {"epochs": 80}),
-        "bgrl": ({"encoder": "gcn-w128-bn"}, {"epochs": 100}),
+        "bgrl": ({"encoder": "gcn-w128-bn"}, {"epochs": 600}),
         "simclr": ({"encoder": "gcn-w128-relu", "temperature": 0.4}, ANCHORS | {"epochs": 40, "lr": 5e-4}),
         "graphmae": ({"encoder": "gat-w256"}, {"epochs": 150}),
     },
@@ -78,7 +78,7 @@ ARMS: dict[str, dict[str, Arm]] = {
             ANCHORS | {"epochs": 15, "lr": 1e-3},
         ),
         "dgi": ({}, {"epochs": 40}),
-        "bgrl": ({"encoder": "gcn-w128-bn"}, {"epochs": 60}),
+        "bgrl": ({"encoder": "gcn-w128-bn"}, {"epochs": 300}),
         "simclr": (
             {"encoder": "gcn-w256", "views": "grace-citeseer", "temperature": 0.9},
             ANCHORS | {"epochs": 15, "lr": 1e-3},
