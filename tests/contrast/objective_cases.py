@@ -11,7 +11,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from twofold.contrast import objectives, reductions
+from twofold.contrast import objectives, reductions, tiles, two_way
 from twofold.contrast.gather import gather
 from twofold.contrast.pairs import different, similar
 from twofold.contrast.sparse_pairs import PairList, apart
@@ -180,7 +180,11 @@ def random_views(views: int, n: int, dim: int, *, seed: int = 0, dtype: torch.dt
 
 
 @contextmanager
-def small_tiles(rows: int = 4, columns: int = 3) -> Iterator[None]:
+def small_tiles(rows: int = 4, square: int = 3) -> Iterator[None]:
     """Every reduction goes tile by tile, in tiles so small that tests cross their borders."""
-    with mock.patch.multiple(reductions, DENSE_PAIRS=0, ROW_TILE=rows, COLUMN_TILE=columns):
+    with (
+        mock.patch.object(reductions, "DENSE_PAIRS", 0),
+        mock.patch.multiple(tiles, ROW_TILE=rows, FEWEST_ROWS=1),
+        mock.patch.object(two_way, "SQUARE_TILE", square),
+    ):
         yield

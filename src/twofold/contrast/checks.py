@@ -50,6 +50,18 @@ def check_same_shape(first: str, a: Tensor, second: str, b: Tensor) -> None:
         raise ValueError(f"{first} {tuple(a.shape)} and {second} {tuple(b.shape)} must have the same shape.")
 
 
+def check_pairs(anchors: Tensor, positives: Tensor, temperature: Temperature, *, minimum: int = 2) -> None:
+    """Refuse anything but anchors, as many positives, and a temperature.
+
+    Raises:
+        TypeError, ValueError: As of :func:`check_rows`, :func:`check_same_shape` and :func:`check_temperature`.
+    """
+    check_rows("anchors", anchors, minimum=minimum)
+    check_rows("positives", positives, minimum=minimum)
+    check_same_shape("anchors", anchors, "positives", positives)
+    check_temperature(temperature)
+
+
 def check_temperature(temperature: Temperature, name: str = "temperature") -> None:
     """Refuse a temperature that is not positive and finite.
 
@@ -73,16 +85,21 @@ def raise_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors)
 
 
+def check_reduction(reduction: str) -> None:
+    """Refuse anything but the three words that objectives know.
+
+    Raises:
+        ValueError: If ``reduction`` is another word.
+    """
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
+
+
 def reduce_anchors(values: Tensor, reduction: str) -> Tensor:
     """The mean over anchors (``"mean"``), their sum (``"sum"``), or the values themselves (``"none"``).
 
     Raises:
         ValueError: If ``reduction`` is another word.
     """
-    if reduction == "mean":
-        return values.mean()
-    if reduction == "sum":
-        return values.sum()
-    if reduction == "none":
-        return values
-    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
+    check_reduction(reduction)
+    return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from twofold.contrast.checks import Temperature, raise_precision
 from twofold.contrast.gather import gather, local_rows
-from twofold.contrast.pairs import Rule, all_but_self, different
+from twofold.contrast.pairs import AllBut, all_but_self
 
 
 class FlatViews(NamedTuple):
@@ -25,29 +25,38 @@ class FlatViews(NamedTuple):
     """int64 ``(V·N,)``."""
     positions: Tensor
     """int64 ``(V·n,)``: where each anchor itself stands among the candidates."""
+    views: int
+    """V."""
 
-    def not_self(self) -> Rule:
+    def not_self(self) -> AllBut:
         """Every candidate but the anchor itself."""
         return all_but_self(self.positions)
 
-    def other_items(self) -> Rule:
+    def other_items(self) -> AllBut:
         """The negatives: candidates that show another sample."""
-        return different(self.anchor_items, self.candidate_items)
+        total = len(self.candidate_items) // self.views
+        starts = torch.arange(self.views, device=self.positions.device) * total
+        return AllBut(self.anchor_items[:, None] + starts, mutual=True)
 
 
 def flatten_views(z: Tensor) -> FlatViews:
-    """Lay ``(views, n, d)`` out flat; candidates come from all processes through the one gather."""
+    """Lay ``(views, n, d)`` out flat; candidates come from all processes through the one gather.
+
+    In one process they are the very tensor of the anchors: so reductions see that similarities are symmetric.
+    """
     views, n, _ = z.shape
     everyone = gather(z, dim=1)
+    anchors = z.flatten(0, 1)
     total = everyone.shape[1]
     items, all_items = local_rows(n, device=z.device), torch.arange(total, device=z.device)
     view_start = torch.arange(views, device=z.device)[:, None] * total
     return FlatViews(
-        anchors=z.flatten(0, 1),
-        candidates=everyone.flatten(0, 1),
+        anchors=anchors,
+        candidates=anchors if everyone is z else everyone.flatten(0, 1),
         anchor_items=items.repeat(views),
         candidate_items=all_items.repeat(views),
         positions=(view_start + items).flatten(),
+        views=views,
     )
 
 

@@ -13,6 +13,7 @@ Weights are constants: no gradient flows through a rule. Rules multiply with :fu
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -37,13 +38,34 @@ def same(anchor_keys: Tensor, candidate_keys: Tensor) -> Rule:
     return lambda rows, columns, similarity: anchor_keys[rows, None] == candidate_keys[None, columns]
 
 
-def all_but_self(anchor_positions: Tensor) -> Rule:
+@dataclass(frozen=True, eq=False)
+class AllBut:
+    """Every candidate but a few that are listed for each anchor; these can be left out without a look at all pairs.
+
+    Args:
+        positions: int64 ``(n, k)``: which candidates anchor i leaves out; the same one may be listed twice.
+        mutual: Where anchors are the candidates: j is left out by i only if i is left out by j.
+    """
+
+    positions: Tensor
+    mutual: bool = False
+
+    def __call__(self, rows: Tensor, columns: Tensor, similarity: Tensor) -> Tensor:
+        """The rule, see the module's docstring."""
+        listed = self.positions[rows]
+        kept = listed[:, :1] != columns
+        for position in range(1, listed.shape[1]):
+            kept &= listed[:, position : position + 1] != columns
+        return kept
+
+
+def all_but_self(anchor_positions: Tensor) -> AllBut:
     """Every candidate but the one at the anchor's own position.
 
     Args:
         anchor_positions: int64 ``(n,)``, where each anchor stands among the candidates.
     """
-    return lambda rows, columns, similarity: anchor_positions[rows, None] != columns[None, :]
+    return AllBut(anchor_positions[:, None], mutual=True)
 
 
 def at_least(thresholds: Tensor) -> Rule:

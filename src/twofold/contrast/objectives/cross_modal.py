@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.attended import attended_similarity
-from twofold.contrast.checks import Temperature, check_rows, check_same_shape, check_temperature, reduce_anchors
+from twofold.contrast.checks import Temperature, check_pairs, check_rows, check_temperature, reduce_anchors
 from twofold.contrast.gather import gather, local_rows
 from twofold.contrast.layout import inverse_temperature, unit
 from twofold.contrast.pairs import Rule, all_but_self
@@ -41,7 +41,7 @@ def smoothed_info_nce(
     Raises:
         TypeError, ValueError: On anything but two equal floating ``(n ≥ 2, d)`` tensors, τ ≤ 0, or ε out of range.
     """
-    _check_pairs(anchors, positives, temperature)
+    check_pairs(anchors, positives, temperature)
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing must be at least 0 and below 1, got {smoothing!r}.")
     anchors, positives = unit(anchors, positives, normalize=normalize)
@@ -50,7 +50,8 @@ def smoothed_info_nce(
     own = (anchors * positives).sum(1)
     average = (anchors * candidates.mean(0)).sum(1)  # no product of matrices: autocast would lower its precision
     target = (1 - smoothing) * own + smoothing * average
-    return reduce_anchors(logsumexp(anchors, candidates, scale=scale) - scale * target, reduction)
+    repulsion = logsumexp(anchors, candidates, scale=scale, reduction=reduction)
+    return repulsion - reduce_anchors(scale * target, reduction)
 
 
 def graded_info_nce(
@@ -79,13 +80,13 @@ def graded_info_nce(
     Raises:
         TypeError, ValueError: On anything but two equal floating ``(n ≥ 2, d)`` tensors, or τ ≤ 0.
     """
-    _check_pairs(anchors, positives, temperature)
+    check_pairs(anchors, positives, temperature)
     anchors, positives = unit(anchors, positives, normalize=normalize)
     candidates = gather(positives)
     scale = inverse_temperature(temperature, anchors)
     target = weighted_sum(anchors, candidates, rule=weights)
-    repulsion = logsumexp(anchors, candidates, scale=scale)
-    return reduce_anchors(repulsion - scale * target.sum / target.weight, reduction)
+    repulsion = logsumexp(anchors, candidates, scale=scale, reduction=reduction)
+    return repulsion - reduce_anchors(scale * target.sum / target.weight, reduction)
 
 
 def info_nce_with_distractors(
@@ -116,7 +117,7 @@ def info_nce_with_distractors(
     Raises:
         TypeError, ValueError: On other shapes or types, or τ ≤ 0.
     """
-    _check_pairs(anchors, positives, temperature)
+    check_pairs(anchors, positives, temperature)
     check_rows("distractors", distractors, minimum=0)
     if distractors.shape[1:] != anchors.shape[1:] or present.shape != distractors.shape[:1]:
         shapes = f"{tuple(distractors.shape)} and {tuple(present.shape)}"
@@ -144,7 +145,7 @@ def cross_uniformity(first: Tensor, second: Tensor, *, t: float = 2.0, normalize
     Raises:
         TypeError, ValueError: On anything but two equal floating ``(n ≥ 2, d)`` tensors, or t ≤ 0.
     """
-    _check_pairs(first, second, t)
+    check_pairs(first, second, t)
     first, second = (gather(rows) for rows in unit(first, second, normalize=normalize))
     n = len(first)
     others = all_but_self(torch.arange(n, device=first.device))
@@ -186,10 +187,3 @@ def attended_info_nce(
         to_segments = scale * attended_similarity(gather(segments), texts, attended=attended).T
     losses = [logits.logsumexp(1) - logits.gather(1, own[:, None])[:, 0] for logits in (to_texts, to_segments)]
     return reduce_anchors((losses[0] + losses[1]) / 2, reduction)
-
-
-def _check_pairs(first: Tensor, second: Tensor, temperature: Temperature) -> None:
-    check_rows("anchors", first)
-    check_rows("positives", second)
-    check_same_shape("anchors", first, "positives", second)
-    check_temperature(temperature)

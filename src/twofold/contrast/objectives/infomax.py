@@ -7,7 +7,7 @@ from torch import Tensor
 
 from twofold.contrast.checks import check_rows, check_same_shape, raise_precision, reduce_anchors
 from twofold.contrast.gather import gather
-from twofold.contrast.reductions import softplus
+from twofold.contrast.tiled_sums import softplus
 
 
 def local_global(

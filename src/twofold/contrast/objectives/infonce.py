@@ -11,16 +11,17 @@ from torch import Tensor
 
 from twofold.contrast.checks import (
     Temperature,
+    check_pairs,
     check_rows,
     check_same_shape,
     check_temperature,
     check_views,
     reduce_anchors,
 )
-from twofold.contrast.gather import gather, local_rows
+from twofold.contrast.gather import gather, local_rows, world_size
 from twofold.contrast.layout import flatten_views, inverse_temperature, positive_similarity, unit
 from twofold.contrast.pairs import Rule
-from twofold.contrast.reductions import logsumexp
+from twofold.contrast.reductions import logsumexp, logsumexp_both_ways
 
 
 def info_nce(
@@ -40,23 +41,26 @@ def info_nce(
     Raises:
         TypeError, ValueError: On anything but two equal floating ``(n ≥ 2, d)`` tensors, or on τ ≤ 0.
     """
-    check_rows("anchors", anchors)
-    check_rows("positives", positives)
-    check_same_shape("anchors", anchors, "positives", positives)
-    check_temperature(temperature)
+    check_pairs(anchors, positives, temperature)
     anchors, positives = unit(anchors, positives, normalize=normalize)
     scale = inverse_temperature(temperature, anchors)
-    repulsion = logsumexp(anchors, gather(positives), scale=scale)
-    return reduce_anchors(repulsion - scale * (anchors * positives).sum(1), reduction)
+    repulsion = logsumexp(anchors, gather(positives), scale=scale, reduction=reduction)
+    return repulsion - reduce_anchors(scale * (anchors * positives).sum(1), reduction)
 
 
 def symmetric_info_nce(
     first: Tensor, second: Tensor, *, temperature: Temperature, reduction: str = "mean", normalize: bool = True
 ) -> Tensor:
     """:func:`info_nce` in both directions, averaged: the loss of CLIP (Radford et al., ICML 2021, fig. 3)."""
-    forward = info_nce(first, second, temperature=temperature, reduction=reduction, normalize=normalize)
-    backward = info_nce(second, first, temperature=temperature, reduction=reduction, normalize=normalize)
-    return (forward + backward) / 2
+    if world_size() > 1:  # each direction sees other parts of the matrix: its own anchors with everybody's candidates
+        forward = info_nce(first, second, temperature=temperature, reduction=reduction, normalize=normalize)
+        backward = info_nce(second, first, temperature=temperature, reduction=reduction, normalize=normalize)
+        return (forward + backward) / 2
+    check_pairs(first, second, temperature)
+    first, second = unit(first, second, normalize=normalize)
+    scale = inverse_temperature(temperature, first)
+    forth, back = logsumexp_both_ways(first, second, scale=scale)
+    return reduce_anchors((forth + back) / 2 - scale * (first * second).sum(1), reduction)
 
 
 def info_nce_with_negatives(
@@ -89,11 +93,8 @@ def info_nce_with_negatives(
     Raises:
         TypeError, ValueError: On tensors of other shapes, integers, or τ ≤ 0.
     """
-    check_rows("anchors", anchors, minimum=1)
-    check_rows("positives", positives, minimum=1)
+    check_pairs(anchors, positives, temperature, minimum=1)
     check_rows("negatives", negatives, minimum=0)
-    check_same_shape("anchors", anchors, "positives", positives)
-    check_temperature(temperature)
     anchors, positives, negatives = unit(anchors, positives, negatives, normalize=normalize)
     scale = inverse_temperature(temperature, anchors)
     attraction = scale * (anchors * positives).sum(1)
@@ -129,8 +130,8 @@ def nt_xent(z: Tensor, *, temperature: Temperature, reduction: str = "mean", nor
     (z,) = unit(z, normalize=normalize)
     flat = flatten_views(z)
     scale = inverse_temperature(temperature, z, views=z.shape[0])
-    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self())
-    return reduce_anchors(repulsion - scale * positive_similarity(z), reduction)
+    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self(), reduction=reduction)
+    return repulsion - reduce_anchors(scale * positive_similarity(z), reduction)
 
 
 def decoupled(z: Tensor, *, temperature: Temperature, reduction: str = "mean", normalize: bool = True) -> Tensor:
@@ -175,8 +176,8 @@ def _decoupled(z: Tensor, temperature: Temperature, reduction: str, normalize: b
         everyone = gather(closeness, dim=1)
         share = (closeness - everyone.logsumexp(1, keepdim=True)).exp()
         attraction = attraction * (2 - everyone.shape[1] * share).flatten()
-    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.other_items())
-    return reduce_anchors(repulsion - scale * attraction, reduction)
+    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.other_items(), reduction=reduction)
+    return repulsion - reduce_anchors(scale * attraction, reduction)
 
 
 def positive_rank(anchors: Tensor, positives: Tensor) -> Tensor:

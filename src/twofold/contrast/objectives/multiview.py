@@ -11,7 +11,7 @@ from twofold.contrast.checks import Temperature, check_temperature, check_views,
 from twofold.contrast.gather import gather, local_rows
 from twofold.contrast.layout import flatten_views, inverse_temperature, unit
 from twofold.contrast.objectives.infonce import nt_xent
-from twofold.contrast.pairs import all_but_self, both, different
+from twofold.contrast.pairs import Rule, all_but_self, both, different
 from twofold.contrast.reductions import logsumexp
 
 
@@ -59,7 +59,7 @@ def mv_info_nce(
     views, n, _ = z.shape
     flat = flatten_views(z)
     scale = inverse_temperature(temperature, z, views=views)
-    rule = flat.not_self()
+    rule: Rule = flat.not_self()
     if not same_view_negatives:
         view = torch.arange(views, device=z.device)
         candidate_views = view.repeat_interleave(len(flat.candidates) // views)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from twofold.contrast.checks import Temperature, check_rows, check_same_shape, check_temperature, reduce_anchors
+from twofold.contrast.checks import Temperature, check_pairs, reduce_anchors
 from twofold.contrast.gather import gather, local_rows
 from twofold.contrast.layout import inverse_temperature, unit
 from twofold.contrast.pairs import all_but_self
-from twofold.contrast.reductions import softplus, softplus_sum
+from twofold.contrast.reductions import softplus_sum
+from twofold.contrast.tiled_sums import softplus
 
 
 def sigmoid(
@@ -35,10 +36,7 @@ def sigmoid(
     Raises:
         TypeError, ValueError: On anything but two equal floating ``(n ≥ 2, d)`` tensors, or on τ ≤ 0.
     """
-    check_rows("anchors", anchors)
-    check_rows("positives", positives)
-    check_same_shape("anchors", anchors, "positives", positives)
-    check_temperature(temperature)
+    check_pairs(anchors, positives, temperature)
     anchors, positives = unit(anchors, positives, normalize=normalize)
     scale = inverse_temperature(temperature, anchors)
     rule = all_but_self(local_rows(len(anchors), device=anchors.device))

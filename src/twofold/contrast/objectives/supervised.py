@@ -8,8 +8,8 @@ from torch import Tensor
 from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
 from twofold.contrast.gather import gather
 from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, unit
-from twofold.contrast.pairs import Rule, both, same
-from twofold.contrast.reductions import logsumexp, weighted_sum
+from twofold.contrast.pairs import both, same
+from twofold.contrast.reductions import logsumexp
 
 
 def supervised(
@@ -40,10 +40,9 @@ def supervised(
     Raises:
         TypeError, ValueError: On other shapes, labels that are not one integer a sample, or a temperature ≤ 0.
     """
-    z, flat, scale, positives = _prepare(z, labels, temperature, base_temperature, normalize)
+    z, flat, scale, own, others = _prepare(z, labels, temperature, base_temperature, normalize)
     repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self())
-    attraction = weighted_sum(flat.anchors, flat.candidates, rule=positives)
-    losses = repulsion - scale * attraction.sum / attraction.weight
+    losses = repulsion - scale * _mean_similarity(flat, own, others)
     return reduce_anchors(_rescaled(losses, scale, base_temperature), reduction)
 
 
@@ -63,16 +62,18 @@ def supervised_inside(
     At most :func:`supervised` (Jensen), and weaker in the paper, since easy positives hide hard ones. Arguments as
     there.
     """
-    z, flat, scale, positives = _prepare(z, labels, temperature, base_temperature, normalize)
+    z, flat, scale, own, others = _prepare(z, labels, temperature, base_temperature, normalize)
+    positives = both(flat.not_self(), same(own, others))
     repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self())
     attraction = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=positives)
-    count = weighted_sum(flat.anchors, flat.candidates, rule=positives).weight
+    count = (_class_sizes(own, others) - 1).to(z.dtype)
     return reduce_anchors(_rescaled(repulsion - attraction + count.log(), scale, base_temperature), reduction)
 
 
 def _prepare(
     z: Tensor, labels: Tensor, temperature: Temperature, base_temperature: float | None, normalize: bool
-) -> tuple[Tensor, FlatViews, Tensor, Rule]:
+) -> tuple[Tensor, FlatViews, Tensor, Tensor, Tensor]:
+    """Checked and normalized views, laid out flat, 1/τ, and the classes of anchors and of candidates."""
     check_views("z", z)
     check_temperature(temperature)
     if base_temperature is not None:
@@ -87,9 +88,38 @@ def _prepare(
     flat = flatten_views(z)
     views = z.shape[0]
     keys = _keys(gather(labels.to(z.device)))
-    own = keys[flat.anchor_items]
-    positives = both(flat.not_self(), same(own, keys.repeat(views)))
-    return z, flat, inverse_temperature(temperature, z, views=views), positives
+    scale = inverse_temperature(temperature, z, views=views)
+    return z, flat, scale, keys[flat.anchor_items], keys.repeat(views)
+
+
+def _mean_similarity(flat: FlatViews, own: Tensor, others: Tensor) -> Tensor:
+    """Each anchor's mean similarity to the other candidates of its class, ``(V·n,)``.
+
+    Σ_p s(a, p) = a · Σ_p p: sums of classes take O(N·d), where all pairs would take O(N²·d).
+    """
+    order, segments, where = _classes(own, others)
+    sums = torch.zeros_like(flat.candidates).index_add(0, segments, flat.candidates[order])
+    with_itself = (flat.anchors * sums[where]).sum(1)
+    itself = (flat.anchors * flat.candidates[flat.positions]).sum(1)
+    return (with_itself - itself) / (_class_sizes(own, others) - 1)
+
+
+def _class_sizes(own: Tensor, others: Tensor) -> Tensor:
+    """How many candidates each anchor's class has, itself among them, ``(V·n,)``."""
+    ascending = others.sort().values
+    return torch.searchsorted(ascending, own, right=True) - torch.searchsorted(ascending, own)
+
+
+def _classes(own: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Candidates in the order of their classes, the class of each as a number from 0, and that of each anchor.
+
+    Without ``unique``, whose result has a size that an accelerator would have to tell first.
+    """
+    ascending, order = others.sort()
+    new = torch.ones_like(ascending)
+    new[1:] = (ascending[1:] != ascending[:-1]).to(new.dtype)
+    segments = new.cumsum(0) - 1
+    return order, segments, segments[torch.searchsorted(ascending, own)]
 
 
 def _keys(labels: Tensor) -> Tensor:

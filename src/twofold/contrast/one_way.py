@@ -1,0 +1,132 @@
+"""log Σ_j w_ij exp(k_i s_ij) for each anchor, tile by tile.
+
+With p_ij the softmax of a row, ∂/∂a_i = k_i Σ_j p_ij b_j, ∂/∂b_j = Σ_i k_i p_ij a_i and ∂/∂k_i = a_i · Σ_j p_ij b_j,
+each times the gradient g_i that the value of anchor i receives. Rows of length d are normalized rather than tiles: so
+all work on a tile is one exponential, one sum and the products of matrices.
+
+:class:`LogSumExp` gives all values, and computes each tile again in the backward pass: four products.
+:class:`SummedLogSumExp` gives their sum, for which all g_i are equal; so it forms the gradient while a tile is there:
+three products, the fewest that are possible.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from twofold.contrast.autograd import tiled_backward
+from twofold.contrast.pairs import Rule
+from twofold.contrast.products import add_product
+from twofold.contrast.tiles import RowTiles
+
+
+class LogSumExp(torch.autograd.Function):
+    """(anchors, candidates, scale, rule, tile) → ``(n,)``; scale ``(n,)`` or 0-d."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, tile: int | None
+    ) -> Tensor:
+        tiles = RowTiles(anchors, candidates, scale, rule, tile)
+        log_sum = _values(tiles)
+        if tiles.doubtful(log_sum.exp()):
+            tiles.how = tiles.how._replace(direct=False)
+            log_sum = _values(tiles)
+        ctx.save_for_backward(anchors, candidates, scale, log_sum)
+        ctx.rule, ctx.how = rule, tiles.how
+        return log_sum
+
+    @staticmethod
+    @tiled_backward
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        anchors, candidates, scale, log_sum = ctx.saved_tensors
+        tiles = RowTiles(anchors, candidates, scale, ctx.rule, how=ctx.how)
+        gradients = _Gradients(ctx, anchors, candidates, scale)
+        for rows in tiles:
+            powers, origin = tiles.powers(rows, origin=log_sum[rows])
+            share = (origin - log_sum[rows]).exp()
+            gradients.add(tiles, rows, powers, grads[0][rows] * _where_any(share, log_sum[rows]))
+        return *gradients.total(scale), None, None
+
+
+class SummedLogSumExp(torch.autograd.Function):
+    """As :class:`LogSumExp`, but gives the sum over anchors, 0-d."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, tile: int | None
+    ) -> Tensor:
+        tiles = RowTiles(anchors, candidates, scale, rule, tile)
+        gradients = _Gradients(ctx, anchors, candidates, scale)
+        total = _with_gradients(tiles, gradients)
+        if total is None:
+            tiles.how = tiles.how._replace(direct=False)
+            gradients = _Gradients(ctx, anchors, candidates, scale)
+            total = _with_gradients(tiles, gradients)
+            assert total is not None
+        ctx.save_for_backward(*gradients.total(scale))
+        return total
+
+    @staticmethod
+    @tiled_backward
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None, None
+
+
+def _values(tiles: RowTiles) -> Tensor:
+    log_sum = tiles.anchors.new_empty(len(tiles.anchors))
+    for rows in tiles:
+        powers, origin = tiles.powers(rows)
+        log_sum[rows] = origin + _totals(powers, log_sum.dtype).log()
+    return log_sum
+
+
+def _with_gradients(tiles: RowTiles, gradients: _Gradients) -> Tensor | None:
+    """The sum of the values, with its gradient added to ``gradients``; None if it cannot be trusted."""
+    total = tiles.anchors.new_zeros(())
+    for rows in tiles:
+        powers, origin = tiles.powers(rows)
+        totals = _totals(powers, total.dtype)
+        if tiles.doubtful(totals):
+            return None
+        total += (origin + totals.log()).sum()
+        gradients.add(tiles, rows, powers, _where_any(1 / totals, totals.log()))
+    return total
+
+
+def _totals(powers: Tensor, dtype: torch.dtype) -> Tensor:
+    return powers.sum(1, dtype=dtype)
+
+
+def _where_any(share: Tensor, log_sum: Tensor) -> Tensor:
+    """0 for rows without candidates."""
+    return share.masked_fill(log_sum.isneginf(), 0.0)
+
+
+class _Gradients:
+    """Gradients as far as they are needed, gathered over tiles."""
+
+    def __init__(self, ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor) -> None:
+        of_anchors, of_candidates, of_scale = ctx.needs_input_grad[:3]
+        self.anchors = torch.empty_like(anchors) if of_anchors else None
+        self.candidates = torch.zeros_like(candidates) if of_candidates else None
+        self.scale = anchors.new_empty(len(anchors)) if of_scale else None
+
+    def add(self, tiles: RowTiles, rows: slice, powers: Tensor, factor: Tensor) -> None:
+        """Those of a tile, whose softmax times g is ``factor`` times ``powers``."""
+        strength = (factor * tiles.scale[rows])[:, None]
+        if self.anchors is not None or self.scale is not None:
+            towards = torch.mm(powers, tiles.candidates).to(tiles.anchors.dtype)
+            if self.scale is not None:
+                self.scale[rows] = factor * (towards * tiles.anchors[rows]).sum(1)
+            if self.anchors is not None:
+                torch.mul(towards, strength, out=self.anchors[rows])
+        if self.candidates is not None:
+            add_product(self.candidates, powers.T, tiles.anchors[rows] * strength)
+
+    def total(self, scale: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """In the shapes of the inputs."""
+        of_scale = self.scale.sum() if self.scale is not None and scale.ndim == 0 else self.scale
+        return self.anchors, self.candidates, of_scale

@@ -1,0 +1,191 @@
+"""One tile of the similarity matrix after the other, in a buffer that is used again.
+
+A tile of rows holds some anchors with all candidates, so that a row's softmax is known once its tile is. Its powers
+w_ij exp(k_i s_ij) are formed *directly* where no logit can overflow: that spares two passes over the tile. This is
+known from the lengths of the rows (|s_ij| ≤ |a_i| |b_j|), which are only looked at on the CPU, since reading them back
+would stall an accelerator; there, and beyond that bound, the row's maximum is subtracted first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from twofold.contrast.pairs import AllBut, Rule
+from twofold.contrast.products import LARGEST_LOGIT, product_dtype
+
+ROW_TILE = 512
+"""Most rows of a tile."""
+TILE_NUMBERS = 1 << 22
+"""Most numbers of a tile of rows (16 MB in float32), as long as it has ``FEWEST_ROWS``."""
+FEWEST_ROWS = 64
+LARGEST_DIRECT = 60.0
+"""exp(±60) and sums of millions of them are ordinary float32 numbers."""
+_SMALLEST_TOTAL, _LARGEST_TOTAL = 1e-30, 1e37
+
+
+class How(NamedTuple):
+    """How tiles are computed; the backward pass does as the forward pass did."""
+
+    step: int
+    direct: bool
+    dtype: torch.dtype
+
+
+class RowTiles:
+    """Tiles of rows of one problem, ``w_ij exp(k_i s_ij)``.
+
+    Args:
+        anchors: ``(n, d)``.
+        candidates: ``(m, d)``.
+        scale: k, ``(n,)``, or 0-d if it is the same for all.
+        rule: Gives w; all ones without it.
+        tile: Most rows of a tile; None chooses.
+        how: What another object for the same problem was given or has found.
+    """
+
+    def __init__(
+        self,
+        anchors: Tensor,
+        candidates: Tensor,
+        scale: Tensor,
+        rule: Rule | None = None,
+        tile: int | None = None,
+        how: How | None = None,
+    ) -> None:
+        self.how = how or _chosen(anchors, candidates, scale, rule, tile)
+        self.anchors, self.scale, self.rule = anchors, scale.expand(len(anchors)), rule
+        self.candidates = candidates.to(self.how.dtype)
+        self.weighted = False
+        """Whether the rule gave weights other than yes and no."""
+        self.columns = torch.arange(len(candidates), device=anchors.device)
+        self._buffer = self.candidates.new_empty(self.how.step * len(candidates))
+
+    def __iter__(self) -> Iterator[slice]:
+        return iter(spans(len(self.anchors), self.how.step))
+
+    def similarity(self, rows: slice) -> Tensor:
+        """s, ``(rows, m)``; overwritten by the next tile."""
+        return self._product(self.anchors[rows])
+
+    def weight(self, rows: slice, similarity: Tensor) -> Tensor | None:
+        """What the rule says of a tile, in memory of its own; None without a rule."""
+        if self.rule is None:
+            return None
+        return weight_of(
+            self.rule, torch.arange(rows.start, rows.stop, device=similarity.device), self.columns, similarity
+        )
+
+    def powers(self, rows: slice, *, origin: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """w exp(k s − o), ``(rows, m)``, and o, ``(rows,)``: 0 if formed directly, else ``origin`` or the maximum."""
+        if self.how.direct:
+            powers = self._direct(rows)
+            return powers, self.anchors.new_zeros(len(powers))
+        logits = self._logits(rows)
+        if origin is None:
+            origin = logits.amax(1)
+        origin = origin.masked_fill(origin.isneginf(), 0.0)  # a row without candidates
+        return logits.sub_(origin[:, None]).exp_(), origin
+
+    def doubtful(self, totals: Tensor) -> bool:
+        """Whether weights may have driven direct sums out of range; they must then be formed anew, not directly."""
+        return self.how.direct and self.weighted and not in_range(totals)
+
+    def _direct(self, rows: slice) -> Tensor:
+        scale = self.scale[rows, None]
+        if self.rule is None or isinstance(self.rule, AllBut):
+            return self._leave_out(self._product(self.anchors[rows] * scale).exp_(), rows, 0.0)
+        similarity = self.similarity(rows)
+        weight = self.weight(rows, similarity)
+        assert weight is not None
+        self.weighted |= weight.dtype != torch.bool
+        return similarity.mul_(scale).exp_().mul_(weight)
+
+    def _logits(self, rows: slice) -> Tensor:
+        similarity, scale = self.similarity(rows), self.scale[rows, None]
+        if self.rule is None or isinstance(self.rule, AllBut):
+            return self._leave_out(similarity.mul_(scale), rows, float("-inf"))
+        weight = self.weight(rows, similarity)
+        assert weight is not None
+        logits = similarity.mul_(scale)
+        if weight.dtype == torch.bool:
+            return logits.masked_fill_(~weight, float("-inf"))
+        return logits.add_(weight.to(logits.dtype).log_())
+
+    def _product(self, own: Tensor) -> Tensor:
+        out = self._buffer[: len(own) * len(self.candidates)].view(len(own), len(self.candidates))
+        return torch.mm(own.to(self.candidates.dtype), self.candidates.T, out=out)
+
+    def _leave_out(self, tile: Tensor, rows: slice, value: float) -> Tensor:
+        if isinstance(self.rule, AllBut):
+            tile.scatter_(1, self.rule.positions[rows], value)
+        return tile
+
+
+def exact_tiles(anchors: Tensor, candidates: Tensor, rule: Rule | None, tile: int | None) -> RowTiles:
+    """Tiles for those who want similarities and weights, and no powers; never of reduced precision."""
+    how = How(_row_step(anchors, candidates, tile), direct=False, dtype=anchors.dtype)
+    return RowTiles(anchors, candidates, anchors.new_ones(()), rule, how=how)
+
+
+def _chosen(anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, tile: int | None) -> How:
+    largest = largest_logit(anchors, candidates, scale)
+    step = _row_step(anchors, candidates, tile)
+    return How(step, direct=largest <= LARGEST_DIRECT, dtype=dtype_for(anchors, rule, largest))
+
+
+def _row_step(anchors: Tensor, candidates: Tensor, tile: int | None) -> int:
+    fitting = max(FEWEST_ROWS, TILE_NUMBERS // max(1, len(candidates)))
+    return max(1, min(tile or ROW_TILE, fitting, len(anchors)))
+
+
+def dtype_for(anchors: Tensor, rule: Rule | None, largest: float) -> torch.dtype:
+    """What a problem is multiplied in; a rule that looks at similarities must see exact ones."""
+    small = largest <= LARGEST_LOGIT and (rule is None or isinstance(rule, AllBut))
+    return product_dtype(anchors) if small else anchors.dtype
+
+
+def spans(total: int, step: int) -> list[slice]:
+    """Slices of at most ``step`` that cover ``total``."""
+    return [slice(start, min(start + step, total)) for start in range(0, total, step)]
+
+
+def in_range(totals: Tensor) -> bool:
+    """Whether sums of direct powers are far from the ends of float32. Reads them back: not for accelerators."""
+    return bool(((totals > _SMALLEST_TOTAL) & (totals < _LARGEST_TOTAL)).all())
+
+
+def weight_of(rule: Rule, rows: Tensor, columns: Tensor, similarity: Tensor) -> Tensor:
+    """A rule's weights, copied if they share memory with the similarities, which are overwritten."""
+    weight = rule(rows, columns, similarity)
+    shared = weight.untyped_storage().data_ptr() == similarity.untyped_storage().data_ptr()
+    return weight.clone() if shared else weight
+
+
+def largest_logit(anchors: Tensor, candidates: Tensor, scale: Tensor) -> float:
+    """No |k_i s_ij| is above this, as far as the lengths of rows tell; infinity where looking would stall a device."""
+    if anchors.device.type != "cpu" or 0 in (anchors.numel(), candidates.numel()):
+        return float("inf")
+    lengths = [torch.linalg.vector_norm(rows.detach(), dim=1).max() for rows in (anchors, candidates)]
+    return float(lengths[0] * lengths[1] * scale.detach().abs().max())
+
+
+def logits_of(similarity: Tensor, scale: Tensor, weight: Tensor | None) -> Tensor:
+    """k s + log w, −∞ where left out, as a new tensor that gradients flow through.
+
+    Args:
+        similarity: ``(n, m)``.
+        scale: ``(n,)``.
+        weight: ``(n, m)`` bool or weights; None: all ones.
+    """
+    logits = scale[:, None] * similarity
+    if weight is None:
+        return logits
+    if weight.dtype == torch.bool:
+        return logits.masked_fill(~weight, float("-inf"))
+    left_out = weight == 0
+    # Masked last, so that the backward pass of a row without candidates meets no −inf − (−inf).
+    return (logits + weight.to(logits.dtype).masked_fill(left_out, 1.0).log()).masked_fill(left_out, float("-inf"))

@@ -1,0 +1,182 @@
+"""log Σ exp along the rows and the columns of one matrix of similarities, whose tiles are computed once for both.
+
+Only where powers can be formed directly (see :mod:`twofold.contrast.tiles`), since a running maximum both ways would
+cost more than it saves. With u_i = g_i k_i / Σ_j exp(k_i s_ij) of a row, and v_j likewise of a column, the gradient of
+a similarity is W_ij = exp(k s_ij)(u_i + v_j), and those of anchors and candidates are W b and Wᵀ a.
+
+:class:`Symmetric` has the same rows as anchors and candidates (NT-Xent): columns are rows, and tiles above the diagonal
+stand for those below, so both passes together take as long as two full products. :class:`BothWays` (CLIP) takes four
+where two one-way reductions take six.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from twofold.contrast.autograd import tiled_backward
+from twofold.contrast.pairs import AllBut, Rule
+from twofold.contrast.products import add_product
+from twofold.contrast.tiles import LARGEST_DIRECT, How, RowTiles, dtype_for, largest_logit, spans, weight_of
+
+SQUARE_TILE = 1024
+"""Rows and columns of a tile of a symmetric matrix."""
+
+
+def can_be_direct(anchors: Tensor, candidates: Tensor, scale: Tensor) -> bool:
+    """Whether these functions apply: logits are small, and a scale that is learned is one number other than 0."""
+    if scale.requires_grad and (scale.ndim == 1 or anchors.device.type != "cpu" or not bool(scale != 0)):
+        return False
+    return largest_logit(anchors, candidates, scale) <= LARGEST_DIRECT
+
+
+def gives_weights(rule: Rule | None, rows: Tensor) -> bool:
+    """Whether a rule gives other weights than yes and no, by asking it about one pair."""
+    if rule is None or isinstance(rule, AllBut):
+        return False
+    first = torch.zeros(1, dtype=torch.int64, device=rows.device)
+    return rule(first, first, rows.new_zeros(1, 1)).dtype != torch.bool
+
+
+class Symmetric(torch.autograd.Function):
+    """(rows, scale, rule, tile) → log Σ_j w_ij exp(k_i r_i · r_j), ``(n,)``.
+
+    Sums may leave float32's range if weights are extreme: the caller must look at the values.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, scale: Tensor, rule: Rule | None, tile: int | None) -> Tensor:
+        blocks = _Blocks(rows, scale, rule, tile)
+        totals = rows.new_zeros(len(rows))
+        for upper, lower in blocks:
+            own, others = blocks.powers(upper, lower)
+            totals[upper] += own.sum(1, dtype=totals.dtype)
+            if upper != lower:
+                totals[lower] += others.sum(0, dtype=totals.dtype)
+        ctx.save_for_backward(rows, scale, totals)
+        ctx.rule, ctx.how = rule, blocks.how
+        return totals.log()
+
+    @staticmethod
+    @tiled_backward
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        rows, scale, totals = ctx.saved_tensors
+        blocks, gradient = _Blocks(rows, scale, ctx.rule, how=ctx.how), torch.zeros_like(rows)
+        force = (grads[0] * scale / totals).masked_fill(totals == 0, 0.0)
+        for upper, lower in blocks:
+            pull = _pull(*blocks.powers(upper, lower), force[upper], force[lower])
+            add_product(gradient[upper], pull, blocks.cast[lower])
+            if upper != lower:
+                add_product(gradient[lower], pull.T, blocks.cast[upper])
+        # Σ_ij W_ij s_ij counts each anchor's share in both of its roles.
+        of_scale = (rows * gradient).sum() / (2 * scale) if ctx.needs_input_grad[1] else None
+        return gradient, of_scale, None, None
+
+
+class BothWays(torch.autograd.Function):
+    """(anchors, candidates, scale) → log Σ_j exp(k_i s_ij), ``(n,)``, and log Σ_i exp(k_j s_ij), ``(n,)``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, tile: int | None
+    ) -> tuple[Tensor, Tensor]:
+        tiles = RowTiles(anchors, candidates, scale, None, tile)
+        along_rows, along_columns = anchors.new_empty(len(anchors)), anchors.new_zeros(len(candidates))
+        for rows in tiles:
+            own, others = _both_powers(tiles, rows, scale)
+            along_rows[rows] = own.sum(1, dtype=anchors.dtype)
+            along_columns += others.sum(0, dtype=anchors.dtype)
+        ctx.save_for_backward(anchors, candidates, scale, along_rows, along_columns)
+        ctx.how = tiles.how
+        return along_rows.log(), along_columns.log()
+
+    @staticmethod
+    @tiled_backward
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        anchors, candidates, scale, along_rows, along_columns = ctx.saved_tensors
+        tiles = RowTiles(anchors, candidates, scale, how=ctx.how)
+        force, counterforce = grads[0] * scale / along_rows, grads[1] * scale / along_columns
+        of_anchors, of_candidates = torch.empty_like(anchors), torch.zeros_like(candidates)
+        for rows in tiles:
+            pull = _pull(*_both_powers(tiles, rows, scale), force[rows], counterforce)
+            of_anchors[rows] = torch.mm(pull, tiles.candidates)
+            add_product(of_candidates, pull.T, anchors[rows])
+        of_scale = (anchors * of_anchors).sum() / scale if ctx.needs_input_grad[2] else None
+        return of_anchors, of_candidates, of_scale, None
+
+
+def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Powers for the softmax along rows and along columns: the same tensor if k is the same for all."""
+    if scale.ndim == 0:
+        powers, _ = tiles.powers(rows)
+        return powers, powers
+    similarity = tiles.similarity(rows)
+    scale = scale.to(similarity.dtype)
+    return (similarity * scale[rows, None]).exp_(), similarity.mul_(scale).exp_()
+
+
+def _pull(own: Tensor, others: Tensor, force: Tensor, counterforce: Tensor) -> Tensor:
+    """W of a tile; overwrites it."""
+    if own is others:
+        return own.mul_((force[:, None] + counterforce).to(own.dtype))
+    return own.mul_(force[:, None]).add_(others.mul_(counterforce))
+
+
+class _Blocks:
+    """Square tiles of rows with themselves, on and above the diagonal."""
+
+    def __init__(
+        self, rows: Tensor, scale: Tensor, rule: Rule | None, tile: int | None = None, how: How | None = None
+    ) -> None:
+        largest = largest_logit(rows, rows, scale)
+        self.how = how or How(min(tile or SQUARE_TILE, len(rows)), True, dtype_for(rows, rule, largest))
+        self.rule, self.uniform = rule, scale.ndim == 0
+        self.mutual = rule is None or (isinstance(rule, AllBut) and rule.mutual)
+        """Whether w_ij = w_ji is known."""
+        self.cast = rows.to(self.how.dtype)
+        self.scaled = (rows * scale).to(self.how.dtype) if self.uniform and self.mutual else self.cast
+        self.scale = scale.to(self.how.dtype).expand(len(rows))
+        self._buffer = self.cast.new_empty(self.how.step**2)
+        self._numbers = torch.arange(len(rows), device=rows.device)
+
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        parts = spans(len(self.cast), self.how.step)
+        return ((upper, lower) for place, upper in enumerate(parts) for lower in parts[place:])
+
+    def powers(self, upper: slice, lower: slice) -> tuple[Tensor, Tensor]:
+        """w_ij exp(k_i s_ij) and w_ji exp(k_j s_ij), ``(upper, lower)``: the same tensor where they are equal."""
+        left, right = self.scaled[upper], self.cast[lower]
+        out = self._buffer[: len(left) * len(right)].view(len(left), len(right))
+        product = torch.mm(left, right.T, out=out)
+        if self.uniform and self.mutual:
+            powers = product.exp_()
+            self._leave_out(powers, upper, lower)
+            return powers, powers
+        forth, back = self._weights(upper, lower, product)
+        if self.uniform:
+            own = product.mul_(self.scale[upper, None]).exp_()
+            others = own.clone() if back is None else own * back
+        else:
+            own = (product * self.scale[upper, None]).exp_()
+            others = product.mul_(self.scale[lower]).exp_()
+            if back is not None:
+                others.mul_(back)
+        return own if forth is None else own.mul_(forth), others
+
+    def _weights(self, upper: slice, lower: slice, similarity: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        if self.rule is None:
+            return None, None
+        rows, columns = self._numbers[upper], self._numbers[lower]
+        forth = weight_of(self.rule, rows, columns, similarity)
+        return forth, weight_of(self.rule, columns, rows, similarity.T).T
+
+    def _leave_out(self, powers: Tensor, upper: slice, lower: slice) -> None:
+        if self.rule is None:
+            return
+        assert isinstance(self.rule, AllBut)
+        places = self.rule.positions[upper] - lower.start
+        row, which = ((places >= 0) & (places < powers.shape[1])).nonzero(as_tuple=True)
+        powers[row, places[row, which]] = 0.0
