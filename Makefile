@@ -3,13 +3,14 @@
 # make test-timm   what needs torchvision or timm, in an environment of its own (5.6 GB: torchvision's CUDA build of torch)
 # make reliability   measures what docs/reliability.md and docs/scaling.md claim, about an hour
 # make modalities DATA=folder   measures what docs/results/modalities.md shows, one to two hours
+# make speed DATA=folder   measures what docs/results/speed.md shows, in an environment with all peers (6 GB), 45 minutes
 # make docs   writes docs/recipes.md anew from the recipes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-timm reliability modalities docs lint clean
+.PHONY: demo test test-timm reliability modalities speed docs lint clean
 
 # Two stamps: what a user needs, and what a developer needs on top.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -48,8 +49,18 @@ reliability: $(VENV)/.installed-dev
 modalities: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/modalities/run.py --data $(DATA)
 
+# Without the pins: peers pull their own torch.
+$(VENV)-peers/.installed: pyproject.toml benchmarks/speed/peers.txt
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/speed/peers.txt
+	$(VENV)-peers/bin/pip install --quiet --disable-pip-version-check -e '.[image,text,graph]'
+	touch $@
+
+speed: $(VENV)-peers/.installed
+	$(VENV)-peers/bin/python benchmarks/speed/run.py $(if $(DATA),--data $(DATA))
+
 docs: $(VENV)/.installed
 	$(BIN)/python -m twofold.apps.catalogue > docs/recipes.md
 
 clean:
-	rm -rf $(VENV) $(VENV)-timm build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-timm $(VENV)-peers build dist *.egg-info

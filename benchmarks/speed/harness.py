@@ -94,7 +94,8 @@ def race(
         targets: What the row should reach.
     """
     inner = {name: _calls(call, least_seconds) for name, call in arms.items()}
-    names, times, disturbed = list(arms), {name: [] for name in arms}, dict.fromkeys(arms, 0)
+    names, disturbed = list(arms), dict.fromkeys(arms, 0)
+    times: dict[str, list[float]] = {name: [] for name in arms}
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             seconds, others = _timed(arms[name], inner[name], patience)

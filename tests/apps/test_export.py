@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from twofold.apps import export
-from twofold.errors import ConfigError
+from twofold.dataset import Subset
+from twofold.errors import ConfigError, DataError, RunError
 from twofold.modalities.image.data import ImageArrays
+from twofold.recipes import running
+from twofold.training.progress import Progress
 
 
 @pytest.fixture
@@ -43,14 +46,83 @@ def test_three_formats_hold_the_same(saved, arrays, digits_set, tmp_path):
     assert np.allclose(rows["e3"].to_numpy(), vectors[:, 3], atol=1e-5)
 
 
-def test_labels_that_are_missing(digits_set):
-    from twofold.recipes.running import Embedded
+@pytest.fixture
+def holes(digits_set, monkeypatch):
+    """The digits with every fifth unreadable, whatever is asked for; small groups, so that there are many."""
 
-    rows, index = torch.zeros(2, 3), torch.tensor([0, 1])
+    class Holes(Subset):
+        def fetch(self, index):
+            return super().fetch(index[index % 5 != 0])
+
+    data = Holes(digits_set, torch.arange(100))
+    monkeypatch.setattr(export.sources, "resolve", lambda *_, **__: data)
+    monkeypatch.setattr(export, "GROUP_BYTES", 5000)
+    return data
+
+
+def test_many_groups_hold_what_one_embedding_in_memory_does(saved, holes, tmp_path):
+    recipe, run = saved
+    whole = running.embed(recipe, holes, batch_size=7)
+    for ending in export.WRITERS:
+        assert export.embed(run, ["x"], tmp_path / f"v{ending}", batch_size=7)[:2] == tuple(whole.rows.shape)
+    file = pq.ParquetFile(tmp_path / "v.parquet")
+    assert file.num_row_groups > 3
+    table = file.read()
+    assert table["id"].to_pylist() == whole.ids
+    assert [int(name) for name in table["label"].to_pylist()] == whole.labels.tolist()
+    assert np.array_equal(np.stack(table["embedding"].to_numpy()), whole.rows.numpy())
+    assert np.array_equal(np.load(tmp_path / "v.npy"), whole.rows.numpy())
+    rows = pc.read_csv(tmp_path / "v.csv")
+    assert rows.num_rows == len(whole.rows)
+    assert np.allclose(rows["e1"].to_numpy(), whole.rows[:, 1])
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("where", ["embed", "write"])
+def test_interrupted_writing_leaves_what_was_there(saved, holes, tmp_path, monkeypatch, failure, where):
+    out = tmp_path / "v.parquet"
+    out.write_bytes(b"an older file")
+    (tmp_path / ".v.parquet.1-0123abcd.tmp").write_bytes(b"of a killed one")
+    (tmp_path / ".other.1-0123abcd.tmp").write_bytes(b"of somebody else")
+
+    def fail(*_):
+        raise failure
+
+    if where == "embed":
+        monkeypatch.setattr(
+            holes.dataset, "fetch", lambda index, fetch=holes.dataset.fetch: fetch(index) if 91 not in index else fail()
+        )
+        failure = failure if failure is KeyboardInterrupt else DataError
+    else:
+        monkeypatch.setattr(export.ParquetFile, "write", fail)
+        failure = failure if failure is KeyboardInterrupt else RunError
+    with pytest.raises(failure):
+        export.embed(saved[1], ["x"], out, batch_size=7)
+    assert out.read_bytes() == b"an older file"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.1-0123abcd.tmp", "model", "v.parquet"]
+
+
+def test_progress_counts_what_is_read(saved, holes, tmp_path, monkeypatch):
+    counts = []
+
+    class Counting(Progress):
+        def advance(self, count, total):
+            counts.append((count, total))
+
+    monkeypatch.setattr(export, "make_progress", lambda *_, **__: Counting())
+    export.embed(saved[1], ["x"], tmp_path / "v.npy", batch_size=10)
+    assert counts == [(8, 100)] * 10
+
+
+def test_labels_that_are_missing(digits_set):
     images = digits_set.images[:2]
     some = ImageArrays(images, labels=torch.tensor([-1, 0]), class_names=["cat"])
-    assert export._labels(Embedded(rows, index, some))["label"].to_pylist() == [None, "cat"]
-    assert export._labels(Embedded(rows, index, ImageArrays(images))) == {}
+    assert export._named(some, torch.tensor([0, 1]))[1].to_pylist() == [None, "cat"]
+    assert export._named(some, torch.tensor([0]))[1].type == "string"
+    numbered = ImageArrays(images, labels=torch.tensor([-1, 3]))
+    assert export._named(numbered, torch.tensor([1, 0]))[1].to_pylist() == [3, None]
+    assert [name for name, _ in export._names(ImageArrays(images))] == ["id"]
+    assert len(export._named(ImageArrays(images), torch.tensor([0]))) == 1
 
 
 def test_another_ending_is_refused_before_any_work(tmp_path):

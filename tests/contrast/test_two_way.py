@@ -13,7 +13,7 @@ from torch import Tensor
 from twofold.contrast.pairs import AllBut, Rule, all_but_self, at_least
 from twofold.contrast.reductions import logsumexp, logsumexp_both_ways
 from twofold.contrast.tiles import LARGEST_DIRECT
-from twofold.contrast.two_way import can_be_direct
+from twofold.contrast.two_way import direct_bound
 
 SCALES = ["number", "learned", "per row", "learned per row", "negative", "thousand"]
 RULES = ["none", "not self", "listed one way", "bool", "float", "extreme", "by similarity"]
@@ -129,9 +129,17 @@ def test_both_ways_take_four_products() -> None:
 
 def test_large_logits_are_not_formed_directly() -> None:
     rows = unit_rows(4, 3, 0)
-    assert can_be_direct(rows, rows, torch.tensor(LARGEST_DIRECT - 1))
-    assert not can_be_direct(rows, rows, torch.tensor(LARGEST_DIRECT + 1))
-    assert not can_be_direct(rows * float("nan"), rows, torch.tensor(1.0))
+    assert direct_bound(rows, rows, torch.tensor(LARGEST_DIRECT - 1)) == pytest.approx(LARGEST_DIRECT - 1)
+    assert direct_bound(rows, rows, torch.tensor(LARGEST_DIRECT + 1)) is None
+    assert direct_bound(rows * float("nan"), rows, torch.tensor(1.0)) is None
+
+
+def test_a_kept_tile_survives_a_second_backward_pass() -> None:
+    rows = unit_rows(6, 3, 0).requires_grad_()
+    for scale in (torch.tensor(3.0), torch.linspace(1, 2, 6)):
+        values = logsumexp(rows, rows, scale=scale, tile=8).sum() + logsumexp_both_ways(rows, -rows, tile=8)[1].sum()
+        first, second = (torch.autograd.grad(values, rows, retain_graph=True)[0] for _ in range(2))
+        assert torch.equal(first, second)
 
 
 def test_both_ways_need_pairs() -> None:

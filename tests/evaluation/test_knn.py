@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from twofold.errors import ConfigError, DataError
-from twofold.evaluation import weighted_knn
+from twofold.evaluation import knn, weighted_knn
 
 
 def _random(n: int, dim: int, seed: int) -> torch.Tensor:
@@ -37,6 +37,70 @@ def test_equals_scikit_learn_with_the_same_weights(k: int, temperature: float) -
     result = weighted_knn(bank, labels, queries, k=k, temperature=temperature)
     np.testing.assert_allclose(result.scores.numpy(), reference.predict_proba(queries.numpy()), rtol=1e-9)
     assert result.predictions.tolist() == reference.predict(queries.numpy()).tolist()
+
+
+def _dense(bank: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor, k: int, temperature: float) -> torch.Tensor:
+    """The definition: item by item, the k places shared among those that tie for the last one."""
+    bank, queries = (x / x.norm(dim=1, keepdim=True) for x in (bank.double(), queries.double()))
+    scores = torch.zeros(len(queries), int(labels.max()) + 1, dtype=torch.float64)
+    for row, query in enumerate(queries):
+        cosine = bank @ query
+        last = cosine.sort(descending=True).values[min(k, len(bank)) - 1]
+        tied = (cosine - last).abs() < 1e-9
+        free = min(k, len(bank)) - int((~tied & (cosine > last)).sum())
+        part = torch.where(tied, free / tied.sum(), (cosine > last).double())
+        scores[row].index_add_(0, labels, part * (cosine / temperature).exp())
+    return scores / scores.sum(dim=1, keepdim=True)
+
+
+@given(
+    items=st.integers(1, 400),
+    k=st.integers(1, 60),
+    block=st.integers(1, 300),
+    chunk=st.integers(1, 12),
+    distinct=st.integers(1, 400),
+    seed=st.integers(0, 1000),
+)
+@settings(deadline=None, max_examples=60)
+def test_equals_the_definition_with_duplicates_in_any_blocks(
+    items: int, k: int, block: int, chunk: int, distinct: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(distinct, 4, generator=generator, dtype=torch.float64)
+    bank = values[torch.randint(distinct, (items,), generator=generator)]
+    queries = torch.randn(11, 4, generator=generator, dtype=torch.float64)
+    labels = torch.randint(5, (items,), generator=generator)
+    labels[0] = 4
+    found = weighted_knn(bank, labels, queries, k=k, temperature=0.2, chunk=chunk, block=block)
+    expected = _dense(bank, labels, queries, k, 0.2)[:, found.classes]
+    torch.testing.assert_close(found.scores, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("columns", [20, 181, 1000])
+def test_search_by_groups_finds_the_largest(columns: int, count: int) -> None:
+    values = torch.randint(200, (30, columns), generator=torch.Generator().manual_seed(0)).float()
+    found, where = knn._largest(values, count)
+    assert torch.equal(found.sort(descending=True).values, values.topk(count).values)
+    assert torch.equal(values.gather(1, where), found)
+    assert all(len(row.unique()) == count for row in where)
+
+
+def test_float32_and_blocks_agree_with_float64_at_some_size() -> None:
+    bank, queries, labels = _random(3000, 24, 0), _random(50, 24, 1), torch.arange(3000) % 11
+    bank[2000:2100] = bank[:100]
+    for k in (5, 200):
+        found = weighted_knn(bank.float(), labels, queries.float(), k=k, chunk=17, block=700).scores
+        torch.testing.assert_close(found.double(), _dense(bank, labels, queries, k, 0.1), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("chunk", "block"), [(5, 333), (1, 17), (512, 1000)])
+def test_ties_of_duplicates_are_seen_though_products_round(chunk: int, block: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    bank = _random(300, 512, 0).float().repeat(7, 1)[torch.randperm(2100, generator=generator)]
+    labels, queries = torch.randint(5, (2100,), generator=generator), _random(37, 512, 1).float()
+    found = weighted_knn(bank, labels, queries, chunk=chunk, block=block).scores
+    torch.testing.assert_close(found.double(), _dense(bank, labels, queries, 20, 0.1), rtol=1e-4, atol=1e-5)
 
 
 @given(chunk=st.integers(1, 30), seed=st.integers(0, 1000))
@@ -97,6 +161,8 @@ def test_bad_input_is_named() -> None:
     good, labels = torch.eye(4), torch.arange(4)
     with pytest.raises(ConfigError, match=r"k must be positive, got 0[\s\S]*temperature must be positive, got -1"):
         weighted_knn(good, labels, good, k=0, temperature=-1)
+    with pytest.raises(ConfigError, match=r"chunk must be positive, got 0[\s\S]*block must be positive, got -3"):
+        weighted_knn(good, labels, good, chunk=0, block=-3)
     with pytest.raises(DataError, match="same width"):
         weighted_knn(good, labels, torch.ones(2, 3))
     with pytest.raises(DataError, match="4 rows of features but 3 labels"):

@@ -169,8 +169,14 @@ def test_closing_early_stops_the_threads_and_reading_ahead_is_bounded() -> None:
 def test_sequential_reads_all_readable_samples_once_in_order(workers: int) -> None:
     dataset = Numbers(11, broken={0, 1, 2, 7}, slow=True)
     batches = [batch["index"].tolist() for batch in sequential(dataset, 3, workers)]
-    assert batches == [[3, 4, 5], [6, 8], [9, 10]]
+    assert batches == [[], [3, 4, 5], [6, 8], [9, 10]]
     assert [batch["index"].tolist() for batch in sequential(Numbers(3), 1)] == [[0], [1], [2]]
+
+
+def test_batches_of_several_processes_in_turns_are_those_of_one() -> None:
+    whole = [batch["index"].tolist() for batch in sequential(Numbers(23), 3)]
+    shares = [[batch["index"].tolist() for batch in sequential(Numbers(23), 3, rank=r, world=3)] for r in range(3)]
+    assert [share[turn] for turn in range(3) for share in shares if turn < len(share)] == whole
 
 
 def test_sequential_names_samples_and_checks_at_once() -> None:

@@ -138,3 +138,34 @@ def test_groups_own_weight_decay_counts() -> None:
     optimizer = make_optimizer("sgd", parameter_groups(nn.Linear(2, 2), 0.3), 0.1, 0.7, nesterov=True)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
     assert all(group["nesterov"] for group in optimizer.param_groups)
+
+
+def test_adamw_takes_one_kernel_for_all_and_the_same_steps() -> None:
+    torch.manual_seed(0)
+    ours, plain = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
+    plain.load_state_dict(ours.state_dict())
+    fused = make_optimizer("adamw", parameter_groups(ours, 0.1), lr=0.01)
+    groups = [{key: group[key] for key in ("params", "weight_decay")} for group in parameter_groups(plain, 0.1)]
+    reference = torch.optim.AdamW(groups, lr=0.01, foreach=False)
+    assert fused.defaults["fused"] is True
+    for _ in range(3):
+        for module, optimizer in ((ours, fused), (plain, reference)):
+            optimizer.zero_grad()
+            module(torch.ones(2, 5)).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(ours.weight, plain.weight)
+    torch.testing.assert_close(ours.bias, plain.bias)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
+def test_a_parameter_may_get_its_first_gradient_late(name: str) -> None:
+    layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 2))
+    before = layers[1].weight.detach().clone()
+    optimizer = make_optimizer(name, parameter_groups(layers, 0.0), lr=0.1)
+    for frozen in (True, False):
+        optimizer.zero_grad(set_to_none=True)
+        layers(torch.ones(2, 3)).square().sum().backward()
+        if frozen:
+            layers[1].weight.grad = None
+        optimizer.step()
+        assert torch.equal(layers[1].weight, before) is frozen

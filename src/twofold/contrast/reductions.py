@@ -27,7 +27,7 @@ from twofold.contrast.one_way import LogSumExp, SummedLogSumExp
 from twofold.contrast.pairs import Rule
 from twofold.contrast.tiled_sums import RuledSum, SoftmaxMean, SoftplusSum, softplus
 from twofold.contrast.tiles import in_range, logits_of
-from twofold.contrast.two_way import BothWays, Symmetric, can_be_direct, gives_weights
+from twofold.contrast.two_way import BothWays, Symmetric, direct_bound, gives_weights
 
 Scale = float | Tensor
 
@@ -105,8 +105,8 @@ def logsumexp_both_ways(
         if _is_dense(anchors, candidates, tile):
             similarity = anchors @ candidates.T
             return (scale[..., None] * similarity).logsumexp(1), (scale * similarity).logsumexp(0)
-        if can_be_direct(anchors, candidates, scale):
-            forth, back = BothWays.apply(anchors, candidates, scale, tile)
+        if (largest := direct_bound(anchors, candidates, scale)) is not None:
+            forth, back = BothWays.apply(anchors, candidates, scale, largest, tile)
             return forth, back
         both = ((anchors, candidates), (candidates, anchors))
         forth, back = (LogSumExp.apply(*pair, scale, None, tile) for pair in both)
@@ -219,9 +219,9 @@ def _is_dense(anchors: Tensor, candidates: Tensor, tile: int | None) -> bool:
 
 def _symmetric(rows: Tensor, scale: Tensor, rule: Rule | None, tile: int | None) -> Tensor | None:
     """Values by way of the symmetry of rows with themselves, or None where they would not be exact."""
-    if not can_be_direct(rows, rows, scale):
+    if (largest := direct_bound(rows, rows, scale)) is None:
         return None
-    values: Tensor = Symmetric.apply(rows, scale, rule, tile)
+    values: Tensor = Symmetric.apply(rows, scale, rule, largest, tile)
     return None if gives_weights(rule, rows) and not in_range(values.detach().exp()) else values
 
 

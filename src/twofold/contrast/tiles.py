@@ -44,7 +44,8 @@ class RowTiles:
         scale: k, ``(n,)``, or 0-d if it is the same for all.
         rule: Gives w; all ones without it.
         tile: Most rows of a tile; None chooses.
-        how: What another object for the same problem was given or has found.
+        how: What another object for the same problem has found.
+        largest: A bound of all logits that is known already.
     """
 
     def __init__(
@@ -55,8 +56,13 @@ class RowTiles:
         rule: Rule | None = None,
         tile: int | None = None,
         how: How | None = None,
+        largest: float | None = None,
     ) -> None:
-        self.how = how or _chosen(anchors, candidates, scale, rule, tile)
+        if how is None:
+            largest = largest_logit(anchors, candidates, scale) if largest is None else largest
+            step = _row_step(anchors, candidates, tile)
+            how = How(step, direct=largest <= LARGEST_DIRECT, dtype=dtype_for(anchors, rule, largest))
+        self.how = how
         self.anchors, self.scale, self.rule = anchors, scale.expand(len(anchors)), rule
         self.candidates = candidates.to(self.how.dtype)
         self.weighted = False
@@ -131,12 +137,6 @@ def exact_tiles(anchors: Tensor, candidates: Tensor, rule: Rule | None, tile: in
     return RowTiles(anchors, candidates, anchors.new_ones(()), rule, how=how)
 
 
-def _chosen(anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, tile: int | None) -> How:
-    largest = largest_logit(anchors, candidates, scale)
-    step = _row_step(anchors, candidates, tile)
-    return How(step, direct=largest <= LARGEST_DIRECT, dtype=dtype_for(anchors, rule, largest))
-
-
 def _row_step(anchors: Tensor, candidates: Tensor, tile: int | None) -> int:
     fitting = max(FEWEST_ROWS, TILE_NUMBERS // max(1, len(candidates)))
     return max(1, min(tile or ROW_TILE, fitting, len(anchors)))
@@ -169,8 +169,9 @@ def largest_logit(anchors: Tensor, candidates: Tensor, scale: Tensor) -> float:
     """No |k_i s_ij| is above this, as far as the lengths of rows tell; infinity where looking would stall a device."""
     if anchors.device.type != "cpu" or 0 in (anchors.numel(), candidates.numel()):
         return float("inf")
-    lengths = [torch.linalg.vector_norm(rows.detach(), dim=1).max() for rows in (anchors, candidates)]
-    return float(lengths[0] * lengths[1] * scale.detach().abs().max())
+    longest = torch.linalg.vector_norm(anchors.detach(), dim=1).max()
+    other = longest if candidates is anchors else torch.linalg.vector_norm(candidates.detach(), dim=1).max()
+    return float(longest * other * scale.detach().abs().max())
 
 
 def logits_of(similarity: Tensor, scale: Tensor, weight: Tensor | None) -> Tensor:

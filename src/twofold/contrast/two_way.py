@@ -26,11 +26,15 @@ SQUARE_TILE = 1024
 """Rows and columns of a tile of a symmetric matrix."""
 
 
-def can_be_direct(anchors: Tensor, candidates: Tensor, scale: Tensor) -> bool:
-    """Whether these functions apply: logits are small, and a scale that is learned is one number other than 0."""
+def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor) -> float | None:
+    """The largest logit, if these functions apply: it is small, and a scale that is learned is one number other than 0.
+
+    None where they do not.
+    """
     if scale.requires_grad and (scale.ndim == 1 or anchors.device.type != "cpu" or not bool(scale != 0)):
-        return False
-    return largest_logit(anchors, candidates, scale) <= LARGEST_DIRECT
+        return None
+    largest = largest_logit(anchors, candidates, scale)
+    return largest if largest <= LARGEST_DIRECT else None
 
 
 def gives_weights(rule: Rule | None, rows: Tensor) -> bool:
@@ -42,70 +46,75 @@ def gives_weights(rule: Rule | None, rows: Tensor) -> bool:
 
 
 class Symmetric(torch.autograd.Function):
-    """(rows, scale, rule, tile) → log Σ_j w_ij exp(k_i r_i · r_j), ``(n,)``.
+    """(rows, scale, rule, largest logit, tile) → log Σ_j w_ij exp(k_i r_i · r_j), ``(n,)``.
 
     Sums may leave float32's range if weights are extreme: the caller must look at the values.
     """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, scale: Tensor, rule: Rule | None, tile: int | None) -> Tensor:
-        blocks = _Blocks(rows, scale, rule, tile)
+    def forward(ctx: Any, rows: Tensor, scale: Tensor, rule: Rule | None, largest: float, tile: int | None) -> Tensor:
+        how = How(min(tile or SQUARE_TILE, len(rows)), direct=True, dtype=dtype_for(rows, rule, largest))
+        blocks = _Blocks(rows, scale, rule, how)
         totals = rows.new_zeros(len(rows))
         for upper, lower in blocks:
             own, others = blocks.powers(upper, lower)
             totals[upper] += own.sum(1, dtype=totals.dtype)
             if upper != lower:
                 totals[lower] += others.sum(0, dtype=totals.dtype)
-        ctx.save_for_backward(rows, scale, totals)
-        ctx.rule, ctx.how = rule, blocks.how
+        # A single tile is kept: there is nothing to save.
+        ctx.save_for_backward(rows, scale, totals, *((own, others) if how.step == len(rows) else ()))
+        ctx.rule, ctx.how = rule, how
         return totals.log()
 
     @staticmethod
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        rows, scale, totals = ctx.saved_tensors
-        blocks, gradient = _Blocks(rows, scale, ctx.rule, how=ctx.how), torch.zeros_like(rows)
+        rows, scale, totals, *kept = ctx.saved_tensors
+        blocks, gradient = _Blocks(rows, scale, ctx.rule, ctx.how), torch.zeros_like(rows)
         force = (grads[0] * scale / totals).masked_fill(totals == 0, 0.0)
         for upper, lower in blocks:
-            pull = _pull(*blocks.powers(upper, lower), force[upper], force[lower])
+            own, others = kept or blocks.powers(upper, lower)
+            pull = _pull(own, others, force[upper], force[lower], in_place=not kept)
             add_product(gradient[upper], pull, blocks.cast[lower])
             if upper != lower:
                 add_product(gradient[lower], pull.T, blocks.cast[upper])
         # Σ_ij W_ij s_ij counts each anchor's share in both of its roles.
         of_scale = (rows * gradient).sum() / (2 * scale) if ctx.needs_input_grad[1] else None
-        return gradient, of_scale, None, None
+        return gradient, of_scale, None, None, None
 
 
 class BothWays(torch.autograd.Function):
-    """(anchors, candidates, scale) → log Σ_j exp(k_i s_ij), ``(n,)``, and log Σ_i exp(k_j s_ij), ``(n,)``."""
+    """(anchors, candidates, scale, largest logit, tile) → log Σ_j exp(k_i s_ij) and log Σ_i exp(k_j s_ij), ``(n,)``."""
 
     @staticmethod
     def forward(
-        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, tile: int | None
+        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, largest: float, tile: int | None
     ) -> tuple[Tensor, Tensor]:
-        tiles = RowTiles(anchors, candidates, scale, None, tile)
+        tiles = RowTiles(anchors, candidates, scale, None, tile, largest=largest)
         along_rows, along_columns = anchors.new_empty(len(anchors)), anchors.new_zeros(len(candidates))
         for rows in tiles:
             own, others = _both_powers(tiles, rows, scale)
             along_rows[rows] = own.sum(1, dtype=anchors.dtype)
             along_columns += others.sum(0, dtype=anchors.dtype)
-        ctx.save_for_backward(anchors, candidates, scale, along_rows, along_columns)
+        kept = (own, others) if tiles.how.step == len(anchors) else ()
+        ctx.save_for_backward(anchors, candidates, scale, along_rows, along_columns, *kept)
         ctx.how = tiles.how
         return along_rows.log(), along_columns.log()
 
     @staticmethod
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        anchors, candidates, scale, along_rows, along_columns = ctx.saved_tensors
+        anchors, candidates, scale, along_rows, along_columns, *kept = ctx.saved_tensors
         tiles = RowTiles(anchors, candidates, scale, how=ctx.how)
         force, counterforce = grads[0] * scale / along_rows, grads[1] * scale / along_columns
         of_anchors, of_candidates = torch.empty_like(anchors), torch.zeros_like(candidates)
         for rows in tiles:
-            pull = _pull(*_both_powers(tiles, rows, scale), force[rows], counterforce)
+            own, others = kept or _both_powers(tiles, rows, scale)
+            pull = _pull(own, others, force[rows], counterforce, in_place=not kept)
             of_anchors[rows] = torch.mm(pull, tiles.candidates)
             add_product(of_candidates, pull.T, anchors[rows])
         of_scale = (anchors * of_anchors).sum() / scale if ctx.needs_input_grad[2] else None
-        return of_anchors, of_candidates, of_scale, None
+        return of_anchors, of_candidates, of_scale, None, None
 
 
 def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,22 +127,20 @@ def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> tuple[Tensor, T
     return (similarity * scale[rows, None]).exp_(), similarity.mul_(scale).exp_()
 
 
-def _pull(own: Tensor, others: Tensor, force: Tensor, counterforce: Tensor) -> Tensor:
-    """W of a tile; overwrites it."""
-    if own is others:
-        return own.mul_((force[:, None] + counterforce).to(own.dtype))
-    return own.mul_(force[:, None]).add_(others.mul_(counterforce))
+def _pull(own: Tensor, others: Tensor, force: Tensor, counterforce: Tensor, *, in_place: bool) -> Tensor:
+    """W of a tile, perhaps in its place."""
+    if own.data_ptr() == others.data_ptr():
+        both = force.to(own.dtype)[:, None] + counterforce.to(own.dtype)
+        return own.mul_(both) if in_place else both.mul_(own)
+    own = own.mul_(force[:, None]) if in_place else (own * force[:, None]).to(own.dtype)
+    return own.addcmul_(others, counterforce.to(own.dtype).expand_as(others))
 
 
 class _Blocks:
     """Square tiles of rows with themselves, on and above the diagonal."""
 
-    def __init__(
-        self, rows: Tensor, scale: Tensor, rule: Rule | None, tile: int | None = None, how: How | None = None
-    ) -> None:
-        largest = largest_logit(rows, rows, scale)
-        self.how = how or How(min(tile or SQUARE_TILE, len(rows)), True, dtype_for(rows, rule, largest))
-        self.rule, self.uniform = rule, scale.ndim == 0
+    def __init__(self, rows: Tensor, scale: Tensor, rule: Rule | None, how: How) -> None:
+        self.how, self.rule, self.uniform = how, rule, scale.ndim == 0
         self.mutual = rule is None or (isinstance(rule, AllBut) and rule.mutual)
         """Whether w_ij = w_ji is known."""
         self.cast = rows.to(self.how.dtype)

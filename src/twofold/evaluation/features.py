@@ -60,7 +60,7 @@ class Features:
     @property
     def finite(self) -> Tensor:
         """Which rows hold neither NaN nor infinity, bool (n,)."""
-        return self.x.isfinite().all(dim=1)
+        return finite_rows(self.x)
 
     @property
     def labelled(self) -> Tensor:
@@ -90,6 +90,11 @@ def unit_rows(x: Tensor) -> Tensor:
     return F.normalize(at_least_float32(x), dim=1)
 
 
+def finite_rows(x: Tensor) -> Tensor:
+    """Which rows of `x` (n, d) hold neither NaN nor infinity, bool (n,); by parts, as the test copies its input."""
+    return torch.cat([part.isfinite().all(dim=1) for part in x.split(4096)])
+
+
 def to_numpy(x: Tensor) -> np.ndarray:
     """`x` on the CPU as a numpy array, at least float32 when it is floating-point."""
     return (at_least_float32(x) if x.is_floating_point() else x.detach()).cpu().numpy()
@@ -105,7 +110,7 @@ def check_pair(features: Tensor, labels: Tensor, name: str) -> None:
         raise DataError(f"{name}: {len(features)} rows of features but {len(labels)} labels")
     if len(features) == 0:
         raise DataError(f"{name}: no rows; at least one is needed")
-    bad = (~features.isfinite().all(dim=1)).nonzero().flatten()
+    bad = (~finite_rows(features)).nonzero().flatten()
     if len(bad):
         raise DataError(f"{name}: {rows_at(bad)} NaN or infinite; leave them out or find out why the encoder made them")
 

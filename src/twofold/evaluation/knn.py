@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.errors import ConfigError, DataError
-from twofold.evaluation.features import check_pair, rows_at, unit_rows
+from twofold.evaluation.features import check_pair, finite_rows, rows_at, unit_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,22 @@ class KnnResult:
 
 @torch.no_grad()
 def weighted_knn(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 20, temperature: float = 0.1, chunk: int = 1024
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    *,
+    k: int = 20,
+    temperature: float = 0.1,
+    chunk: int = 512,
+    block: int = 32768,
 ) -> KnnResult:
     """Classify by the k nearest bank items, each voting with weight exp(cosine / temperature).
 
-    Bank items that tie for the last place share it (each votes with an equal part), so the result depends neither on
-    the order of the bank nor on the machine; collapsed features vote for the bank's most frequent class.
-    Memory: O(queries · classes + chunk · bank).
+    Bank items that tie for the last place, up to rounding, share it (each votes with an equal part), so the result
+    depends neither on the order of the bank nor on the machine; collapsed features vote for the bank's most frequent
+    class.
+    Memory: O(queries · (k + classes)), a tile of chunk · block and the unit rows of one block. Rows with a tie are
+    compared with the bank a second time.
 
     Args:
         bank: Vectors with known labels (m, d).
@@ -47,13 +56,14 @@ def weighted_knn(
         queries: Vectors to classify (n, d), on the bank's device.
         k: Neighbours; 20 here, 200 on ImageNet in the paper. Capped at the size of the bank.
         temperature: 0.07 in the paper, 0.1 here (usual for small sets).
-        chunk: Queries compared with the bank at once.
+        chunk: Queries compared with a block at once.
+        block: Bank items compared at once. Changes speed and memory, not the result.
 
     Raises:
-        ConfigError: If k or temperature is not positive.
+        ConfigError: If k, temperature, chunk or block is not positive.
         DataError: If shapes do not fit or a vector is not finite.
     """
-    options = {"k": k, "temperature": temperature}
+    options = {"k": k, "temperature": temperature, "chunk": chunk, "block": block}
     problems = [f"{name} must be positive, got {value}" for name, value in options.items() if not value > 0]
     if problems:
         raise ConfigError(problems)
@@ -61,36 +71,83 @@ def weighted_knn(
     classes, targets = bank_labels.to(bank.device).unique(return_inverse=True)
     used = min(k, len(bank))
     message = "" if used == k else f"k = {k} is more than the bank holds; all {used} items vote"
-    unit_bank = unit_rows(bank)
-    scores = torch.cat(
-        [
-            _votes(rows @ unit_bank.T, targets, len(classes), used, temperature)
-            for rows in unit_rows(queries).split(chunk)
-        ]
-    )
+    nearest, index = _nearest(bank, queries, min(used + 1, len(bank)), chunk, block)
+    # Relative to the nearest item: the same shares, and no overflow at small temperatures.
+    weight = ((nearest[:, :used] - nearest[:, :1]) / temperature).exp_()
+    votes = nearest.new_zeros(len(queries), len(classes)).scatter_add_(1, targets[index[:, :used]], weight)
+    gap = nearest[:, used - 1] - nearest[:, -1] if used < len(bank) else nearest.new_ones(len(queries))
+    tied = (gap <= _rounding(nearest)).nonzero().flatten()
+    for rows in tied.split(max(1, chunk * block // len(bank))):
+        cosine = _cosines(bank, queries[rows], block)
+        votes[rows] = _shared_votes(cosine, targets, len(classes), used, temperature)
+    scores = votes.div_(votes.sum(dim=1, keepdim=True))
     return KnnResult(classes[scores.argmax(dim=1)], scores, classes, used, message)
 
 
-def _votes(cosine: Tensor, targets: Tensor, classes: int, k: int, temperature: float) -> Tensor:
-    """Shares of the votes (rows, classes) from cosines (rows, bank)."""
-    nearest, index = cosine.topk(min(k + 1, cosine.shape[1]), dim=1)
-    # Relative to the nearest item: the same shares, and no overflow at small temperatures.
-    weight = ((nearest[:, :k] - nearest[:, :1]) / temperature).exp()
-    votes = cosine.new_zeros(len(cosine), classes).scatter_add_(1, targets[index[:, :k]], weight)
-    if k < cosine.shape[1]:
-        tied = (nearest[:, k - 1] == nearest[:, k]).nonzero().flatten()
-        for rows in tied.split(max(1, len(cosine) // 8)):
-            votes[rows] = _shared_votes(cosine[rows], nearest[rows], targets, classes, k, temperature)
-    return votes / votes.sum(dim=1, keepdim=True)
+def _nearest(bank: Tensor, queries: Tensor, count: int, chunk: int, block: int) -> tuple[Tensor, Tensor]:
+    """The largest cosines of each query, descending, and whose they are: twice (queries, count).
+
+    Block after block of the bank, all products in one buffer; what a block has best is merged with the best so far.
+    """
+    blocks = bank.tensor_split(math.ceil(len(bank) / block))  # even ones: a last one of a row or two would be slow
+    chunks = queries.tensor_split(math.ceil(len(queries) / chunk))
+    dtype = torch.promote_types(bank.dtype, torch.float32)
+    buffer = bank.new_empty(len(chunks[0]) * len(blocks[0]), dtype=dtype)
+    nearest = bank.new_full((len(queries), count), -math.inf, dtype=dtype)
+    index = torch.zeros_like(nearest, dtype=torch.int64)
+    first = 0
+    for part in blocks:
+        unit_part = unit_rows(part).T
+        for rows, best, places in zip(chunks, *(x.tensor_split(len(chunks)) for x in (nearest, index)), strict=True):
+            cosine = buffer[: len(rows) * len(part)].view(len(rows), len(part))
+            torch.mm(unit_rows(rows), unit_part, out=cosine)
+            found, where = _largest(cosine, min(count, len(part)))
+            merged, chosen = torch.cat([best, found], dim=1).topk(count, dim=1)
+            best.copy_(merged)
+            places.copy_(torch.cat([places, where + first], dim=1).gather(1, chosen))
+        first += len(part)
+    return nearest, index
 
 
-def _shared_votes(cosine: Tensor, nearest: Tensor, targets: Tensor, classes: int, k: int, temperature: float) -> Tensor:
-    """As `_votes` where several items tie for the k-th place: they share the places that are left."""
-    last = nearest[:, k - 1 : k]
-    above, level = cosine > last, cosine == last
+def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest of each row and their columns, twice (rows, count), in no order: as `topk`, less to search.
+
+    Columns are put into groups; the ``count`` groups with the largest maxima hold ``count`` largest values. Groups of
+    sqrt(columns / count) make the two searches, of the maxima and within those groups, equally long.
+    """
+    columns = values.shape[1]
+    size = math.isqrt(columns // count)
+    if size < 3:
+        return values.topk(count, dim=1, sorted=False)
+    groups = columns // size
+    maxima = values[:, : size * groups].unflatten(1, (size, groups)).amax(dim=1)  # group j: columns j, j + groups ...
+    best = maxima.topk(count, dim=1, sorted=False).indices
+    offsets = torch.arange(0, size * groups, groups, device=values.device)
+    rest = torch.arange(size * groups, columns, device=values.device).expand(len(values), -1)
+    candidates = torch.cat([(best.unsqueeze(2) + offsets).flatten(1), rest], dim=1)
+    found, chosen = values.gather(1, candidates).topk(count, dim=1, sorted=False)
+    return found, candidates.gather(1, chosen)
+
+
+def _cosines(bank: Tensor, queries: Tensor, block: int) -> Tensor:
+    """All cosines (queries, bank)."""
+    rows = unit_rows(queries)
+    return torch.cat([rows @ unit_rows(part).T for part in bank.split(block)], dim=1)
+
+
+def _shared_votes(cosine: Tensor, targets: Tensor, classes: int, k: int, temperature: float) -> Tensor:
+    """Votes (rows, classes) where several items tie for the k-th place: they share the places that are left."""
+    nearest = cosine.topk(k, dim=1).values
+    last = nearest[:, -1:]
+    above, level = cosine > last + _rounding(cosine), (cosine - last).abs() <= _rounding(cosine)
     share = (k - above.sum(dim=1, keepdim=True)) / level.sum(dim=1, keepdim=True)
     weight = ((cosine - nearest[:, :1]) / temperature).exp() * (above + share * level)
-    return weight @ F.one_hot(targets, classes).to(weight.dtype)
+    return weight.new_zeros(len(cosine), classes).scatter_add_(1, targets.expand(len(cosine), -1), weight)
+
+
+def _rounding(cosine: Tensor) -> float:
+    """Cosines that differ by no more are equal: products of other shapes round a same item's cosine otherwise."""
+    return 4 * torch.finfo(cosine.dtype).eps
 
 
 def _check(bank: Tensor, bank_labels: Tensor, queries: Tensor) -> None:
@@ -99,6 +156,6 @@ def _check(bank: Tensor, bank_labels: Tensor, queries: Tensor) -> None:
             f"bank and queries must be matrices of the same width; got {tuple(bank.shape)} and {tuple(queries.shape)}"
         )
     check_pair(bank, bank_labels, "bank")
-    bad = (~queries.isfinite().all(dim=1)).nonzero().flatten()
+    bad = (~finite_rows(queries)).nonzero().flatten()
     if len(queries) == 0 or len(bad):
         raise DataError(f"queries: {rows_at(bad)} NaN or infinite" if len(bad) else "queries: no rows")

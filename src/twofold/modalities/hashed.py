@@ -24,10 +24,10 @@ def hashed(*keys: Tensor | int) -> Tensor:
     """
     shape = torch.broadcast_shapes(*(key.shape for key in keys if isinstance(key, Tensor)))
     device = next(key.device for key in keys if isinstance(key, Tensor))
-    state = torch.zeros(shape, dtype=torch.int64, device=device)
+    state = torch.zeros((), dtype=torch.int64, device=device)  # grows key by key: those that come first are mixed once
     for key in keys:
         state = _mixed((state ^ (key if isinstance(key, Tensor) else _signed(key))) + _signed(_GAMMA))
-    return state & _LARGEST
+    return (state & _LARGEST).expand(shape)
 
 
 def hashed_names(names: Sequence[str]) -> Tensor:

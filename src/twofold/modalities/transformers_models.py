@@ -6,14 +6,18 @@ that the configuration names.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from twofold.errors import ConfigError
+from twofold.errors import ConfigError, require
+from twofold.nn.attention import attend, explicit_is_faster
 
+_ATTENTION = "twofold"
+"""What our attention is called in the library's register."""
 SCRATCH = "@scratch"
 """Suffix of a name whose architecture is wanted with random weights."""
 
@@ -90,6 +94,50 @@ def refuse_elsewhere(config: Mapping[str, Any], name: str) -> None:
                 f"encoder {name!r}: {found[0]!r} is {shortened(part[found[0]])} in its configuration, which leads to "
                 "code or files outside transformers; build the model yourself, and pass the module as the encoder"
             )
+
+
+def choose_attention(model: Any) -> None:
+    """Let a model that uses torch's fused attention use :func:`twofold.nn.attention.attend` instead.
+
+    Nothing happens with models that have attention of another kind, and with versions of the library (before 4.53)
+    whose attention cannot be registered.
+    """
+    library = require("transformers", extra="transformers", purpose="its models")
+    if not hasattr(library, "AttentionInterface") or not hasattr(library, "AttentionMaskInterface"):
+        return
+    can_change = getattr(model, "_can_set_attn_implementation", lambda: False)
+    if getattr(getattr(model, "config", None), "_attn_implementation", None) != "sdpa" or not can_change():
+        return
+    fused = library.AttentionInterface()["sdpa"]
+    library.AttentionMaskInterface.register(_ATTENTION, library.AttentionMaskInterface()["sdpa"])
+    library.AttentionInterface.register(_ATTENTION, functools.partial(_attention, fused))
+    model.set_attn_implementation(_ATTENTION)
+
+
+def _attention(
+    fused: Callable[..., Any],
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """Attention as the library's models call it; what is not known here goes to the library's own function."""
+    special = any(more.get(name) is not None for name in ("position_bias", "softcap", "cache"))
+    causal = attention_mask is None and (getattr(module, "is_causal", True) if is_causal is None else is_causal)
+    special |= causal and query.shape[2] != key.shape[2]
+    if special or not explicit_is_faster(query, dropout):
+        told = {"dropout": dropout, "scaling": scaling, "is_causal": is_causal}
+        attended: tuple[Tensor, None] = fused(module, query, key, value, attention_mask, **told, **more)
+        return attended
+    groups = query.shape[1] // key.shape[1]
+    key, value = (rows.repeat_interleave(groups, 1) if groups > 1 else rows for rows in (key, value))
+    mixed = attend(query, key, value, mask=attention_mask, dropout=dropout, scale=scaling, causal=causal)
+    return mixed.transpose(1, 2).contiguous(), None
 
 
 def shortened(value: Any) -> str:

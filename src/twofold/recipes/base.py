@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from twofold import modalities
 from twofold.dataset import Views
 from twofold.errors import ConfigError, RunError
+from twofold.nn.dropout import quick_dropout
 from twofold.options import ViewCount, defaults, options_of, problems_of
 from twofold.recipes.cards import Card
 
@@ -121,7 +122,7 @@ class Recipe(nn.Module):
         self.encoder = self.modality.make_encoder(self.chosen_encoder, dict(spec), rebuild=dict(rebuild or {}))
         self.spec = dict(spec)
         self.build_heads(int(self.encoder.dim), spec)
-        return self
+        return quick_dropout(self)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Named losses of a batch; ``total`` is minimized."""

@@ -110,6 +110,7 @@ def replay(
         device=place,
         dtype=resolve_precision(options.precision, place),
         micro_batch=options.micro_batch,
+        reduced_loss=options.loss_precision == "bf16",
     )
     return _computed(held, maker, dataset)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,42 +249,80 @@ def embed(
     progress: Progress | None = None,
     **reading: Any,
 ) -> Embedded:
-    """Embeddings of every readable sample of a source, in its order.
+    """Embeddings of every readable sample of a source, in its order, in memory.
 
-    The data is brought to the size and channels that the recipe was trained with. ``batch_size`` samples go through the
-    encoder at once: 256, unless the kind of data wants more, as nodes do, which need the whole graph. Within a group of
-    processes (see :func:`twofold.training.distributed.processes`) each embeds its part of the samples, and all get all
-    of them.
+    See :func:`open_source` for how it is read, and :func:`embed_batches` for the rest.
 
     Raises:
         DataError: If nothing of the source can be read, or it does not fit the recipe.
         RunError: If the recipe has no networks yet.
     """
+    dataset = open_source(recipe, source, **reading)
+    parts = embed_batches(recipe, dataset, batch_size=batch_size, device=device, workers=workers, progress=progress)
+    rows, index = zip(*parts, strict=True)
+    return Embedded(torch.cat(rows), torch.cat(index), dataset)
+
+
+def open_source(recipe: Recipe, source: Any, **reading: Any) -> Dataset:
+    """A source as data, brought to the size and channels that the recipe was trained with.
+
+    Raises:
+        DataError: If the source cannot be read, or does not fit the recipe.
+        RunError: If the recipe has no networks yet.
+    """
     spec = recipe.built_spec
     dataset = recipe.modality.read(source, **(recipe.modality.reading_for(spec) | reading))
     recipe.modality.check_fits(dataset, spec)
-    batch_size = batch_size or max(256, recipe.modality.training_defaults(spec).get("batch_size", 0))
-    device = torch.device(device)
-    was_training = recipe.training
+    return dataset
+
+
+def embed_batches(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    batch_size: int | None = None,
+    device: str | torch.device = "cpu",
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """Embeddings of all readable samples in their order, a batch at a time: rows ``(b, dim)`` and their index.
+
+    Rows are float32, both tensors on the CPU. Threads read ahead while the encoder computes. ``batch_size`` samples go
+    through the encoder at once: 256, unless the kind of data wants more, as nodes do, which need the whole graph.
+    Within a group of processes (see :func:`twofold.training.distributed.processes`) each embeds every so manieth batch,
+    and all get all rows. Iterate to the end, or close the iterator: until then the recipe is in evaluation mode.
+
+    Raises:
+        DataError: At the end, if nothing could be read.
+    """
+    batch_size = batch_size or max(256, recipe.modality.training_defaults(recipe.built_spec).get("batch_size", 0))
+    own = sequential(dataset, batch_size, workers=workers, rank=rank(), world=world_size())
+    rounds = math.ceil(len(dataset) / (batch_size * world_size()))
+    nothing = torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
+    device, was_training, count = torch.device(device), recipe.training, 0
     channels_last(recipe.to(device)).eval()
-    rows, index = [], []
     try:
-        with torch.inference_mode():
-            for batch in sequential(dataset, batch_size, workers=workers, rank=rank(), world=world_size()):
-                batch = to_device(batch, device)
-                rows.append(recipe.encode(recipe.modality.prepare(batch, spec)).float().cpu())
-                index.append(batch["index"].cpu())
-                if progress:
-                    progress.advance(len(batch["index"]) * world_size(), len(dataset))
+        for batch in itertools.islice(itertools.chain(own, itertools.repeat(None)), rounds):
+            mine = _embed_batch(recipe, batch, device) if batch is not None and len(batch["index"]) else nothing
+            rows, index = map(distributed.gather_uneven, mine)
+            count += len(index)
+            if progress:
+                progress.advance(len(index), len(dataset))
+            if len(index):
+                yield rows, index
     finally:
         recipe.train(was_training)
-    vectors = distributed.gather_uneven(torch.cat(rows) if rows else torch.empty(0, 0))
-    places = distributed.gather_uneven(torch.cat(index) if index else torch.empty(0, dtype=torch.int64))
     for skipped in distributed.gather_objects(dataset.skipped):
         dataset.skipped.update(skipped)
-    if not len(places):
-        raise DataError(f"Nothing of {source!r} could be read: {dict(list(dataset.skipped.items())[:3])}")
-    return Embedded(vectors.clone(), places.clone(), dataset)
+    if not count:
+        raise DataError(f"Nothing of the data could be read: {dict(itertools.islice(dataset.skipped.items(), 3))}")
+
+
+def _embed_batch(recipe: Recipe, batch: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode():  # here and not around the iteration: it would hold for whoever iterates
+        batch = to_device(batch, device)
+        inputs = recipe.modality.prepare(batch, recipe.built_spec)
+        return recipe.encode(inputs).float().cpu(), batch["index"].cpu()
 
 
 def raw_features(embedded: Embedded, recipe: Recipe, *, batch_size: int = 1024) -> Tensor:

@@ -19,6 +19,7 @@ from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 from twofold.errors import DataError, MissingExtraError, RunError
 from twofold.limits import check_memory
@@ -190,13 +191,28 @@ def _check_fits(cls: type[Recipe], config: Mapping[str, Any], state: Mapping[str
         DataError: If it cannot be built, or is larger than, or other than, the weights.
     """
     try:
-        with torch.device("meta"), _at_most(state, origin):
+        with torch.device("meta"), _Undrawn(), _at_most(state, origin):
             made = cls(**config["options"]).build(config["spec"], rebuild=config["rebuild"])
     except (DataError, RunError, MissingExtraError):
         raise
     except Exception as error:  # whatever a builder raises for facts that are none
         raise DataError(f"{origin} has a configuration from which nothing can be built: {_beginning(error)}") from error
     _take(made, state, origin, assign=True)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out draws from a normal distribution on the device without memory.
+
+    There is nothing to be drawn, and torch imports some 800 modules to find that out: seconds, every time.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.Tensor.normal_, nn.init.normal_):
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs)
 
 
 def _beginning(error: BaseException) -> str:

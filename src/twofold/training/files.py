@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import math
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from twofold.errors import DataError
 
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
-"""Names that :func:`write_bytes` gives to files that it has not finished."""
+"""Names that :func:`whole_file` gives to files that it has not finished."""
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write a file atomically: a reader, or a crash at any moment, finds the old content or the new, never a part.
+    """Write a file atomically, as :func:`whole_file` does.
 
-    The data goes to a temporary file in the same folder, is flushed to the disk and then renamed over ``path``.
+    Raises:
+        OSError: If the folder cannot be written to; ``path`` is then as it was.
+    """
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path | str) -> Iterator[IO[bytes]]:
+    """Write a file in pieces, and yet atomically: a reader, or a crash at any moment, finds the old content or the new.
+
+    What is given is a temporary file in the same folder. On leaving it is flushed to the disk and renamed over
+    ``path``; after an error it is removed.
 
     Raises:
         OSError: If the folder cannot be written to; ``path`` is then as it was.
@@ -33,7 +46,7 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -44,9 +57,14 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def remove_leftovers(folder: Path | str) -> None:
-    """Remove temporary files that killed writers left in a folder; only for one that nobody else writes to now."""
-    for path in Path(folder).glob(".*.tmp"):
+def remove_leftovers(folder: Path | str, of: str = "") -> None:
+    """Remove temporary files that killed writers left in a folder; only where nobody else writes to now.
+
+    Args:
+        folder: Where to look.
+        of: Only those of the file of this name.
+    """
+    for path in Path(folder).glob(f".{glob.escape(of)}.*.tmp" if of else ".*.tmp"):
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 

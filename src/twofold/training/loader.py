@@ -128,9 +128,11 @@ class Loader:
 def sequential(
     dataset: Dataset, batch_size: int, workers: int = 2, *, rank: int = 0, world: int = 1
 ) -> Iterator[Batch]:
-    """Every readable sample once, in order, for embedding and evaluation; batches with none readable are left out.
+    """All samples once, in order, for embedding and evaluation; a batch is shorter by those that cannot be read.
 
-    Of several processes each gets a contiguous part of the batches, so that all parts together are those of one.
+    Of several processes each gets every ``world``-th batch, the first of them batch ``rank``, so that all processes'
+    batches, taken in turns, are those of one. A batch of which nothing can be read is given too: its ``index`` is
+    empty.
 
     Raises:
         ConfigError: If ``batch_size`` is below 1 or ``workers`` is negative.
@@ -138,13 +140,12 @@ def sequential(
     """
     _check(batch_size=batch_size, workers=workers, least=1)
     batches = torch.arange(len(dataset)).split(batch_size)
-    own = slice(len(batches) * rank // world, len(batches) * (rank + 1) // world)
-    return _in_order(dataset, batches[own], workers)
+    return _in_order(dataset, batches[rank::world], workers)
 
 
 def _in_order(dataset: Dataset, tasks: Sequence[Tensor], workers: int) -> Iterator[Batch]:
     with contextlib.closing(_prefetch(tasks, lambda index: _fetch(dataset, index), workers)) as fetched:
-        yield from (batch for _, batch in fetched if len(batch["index"]))
+        yield from (batch for _, batch in fetched)
 
 
 def _prefetch(

@@ -128,10 +128,20 @@ def make_optimizer(
     if problems:
         raise ConfigError(problems)
     if name == "adamw":
-        return AdamW(groups, lr=lr, betas=betas, weight_decay=weight_decay)
+        return AdamW(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=_fits_fused(groups))
     if name == "sgd":
         return SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
     return LARS(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, trust=trust)
+
+
+def _fits_fused(groups: Sequence[Group]) -> bool | None:
+    """True if torch has one kernel for all parameters: plain ones on CPU or CUDA. None leaves the choice to torch.
+
+    For AdamW only: the kernel of SGD fails where some parameters get their first gradient later than others.
+    """
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    plain = all(type(p) in (Tensor, nn.Parameter) and p.is_floating_point() for p in parameters)
+    return True if plain and {p.device.type for p in parameters} <= {"cpu", "cuda"} else None
 
 
 class LARS(Optimizer):

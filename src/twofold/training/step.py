@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from twofold.contrast import products
 from twofold.contrast.gather import gather
 from twofold.dataset import Views, take, to_device
 from twofold.errors import RunError
@@ -36,6 +37,7 @@ class StepMaker:
         device: Where the networks are.
         dtype: What to autocast to; None computes in float32.
         micro_batch: Samples that go through the networks at once; None takes all.
+        reduced_loss: Whether tiled losses may multiply in bfloat16.
     """
 
     recipe: Any
@@ -45,6 +47,7 @@ class StepMaker:
     device: torch.device
     dtype: torch.dtype | None = None
     micro_batch: int | None = None
+    reduced_loss: bool = False
 
     def batch(self, step: int, rank: int, fetched: Batch) -> Batch:
         """Views and everything else a recipe may ask for; all that is drawn depends on (seed, step, rank) alone."""
@@ -68,7 +71,8 @@ class StepMaker:
             RunError: If the memory does not suffice.
         """
         try:
-            outputs, losses = self._gradients(step, rank, batch)
+            with products.reduced(self.reduced_loss):
+                outputs, losses = self._gradients(step, rank, batch)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -15,6 +15,7 @@ from twofold.contrast.gather import gather
 from twofold.dataset import Dataset, Views, take
 from twofold.errors import ConfigError, RunError
 from twofold.training import checkpoint, health, nonfinite, sharding
+from twofold.training.allocator import freed_memory_is_kept
 from twofold.training.distributed import Process, average_gradients, on_main, smallest, synchronize_batch_norm
 from twofold.training.files import read_json
 from twofold.training.loader import Loader
@@ -126,6 +127,7 @@ class Trainer:
             device=process.device,
             dtype=resolve_precision(options.precision, process.device),
             micro_batch=options.micro_batch,
+            reduced_loss=options.loss_precision == "bf16",
         )
         self.chance = recipe.chance_level(self.loader.batch_size)
         self.logs: list[RecordLog] = []
@@ -146,6 +148,7 @@ class Trainer:
         with ExitStack() as closing:
             stop = closing.enter_context(stop_requests())
             closing.enter_context(self.progress)
+            closing.enter_context(freed_memory_is_kept())
             closing.enter_context(forked_rng())  # each step seeds torch's global state: it is put back afterwards
             on_main(lambda: self._open_logs(closing))
             self._resume()

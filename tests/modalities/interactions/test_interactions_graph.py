@@ -115,3 +115,30 @@ def test_nodes_are_rows():
     elsewhere = nodes.to(torch.device("meta"))
     assert elsewhere.index.device.type == elsewhere.graph.edges.device.type == "meta"
     assert nodes.graph.to(torch.device("meta")) is elsewhere.graph
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_sums_over_layers_are_those_of_steps_one_after_the_other(depth):
+    graph, nodes = graph_of(relation()), torch.tensor([3, 3, 0, USERS + ITEMS - 1])
+    rows = torch.randn(USERS + ITEMS, 3, dtype=torch.float64, requires_grad=True)
+    layers = [rows]
+    for _ in range(depth):
+        layers.append(graph.propagate(layers[-1]))
+    whole, before_last = graph.layer_sums(rows, depth)
+    assert torch.allclose(whole, sum(layers))
+    assert torch.allclose(before_last, sum(layers[:-1]))
+    passed, own = graph.looked_up(rows, depth, nodes)
+    assert torch.allclose(passed, sum(layers)[nodes])
+    assert torch.equal(own, rows[nodes])
+    weight = torch.randn(3, dtype=torch.float64)
+    expected = torch.autograd.grad((sum(layers)[nodes] @ weight).sum() + rows[nodes].pow(3).sum(), rows)[0]
+    found = torch.autograd.grad((passed @ weight).sum() + own.pow(3).sum(), rows)[0]
+    assert torch.allclose(found, expected)
+    assert gradcheck(lambda z: graph.layer_sums(z, depth), (rows,))
+    assert gradcheck(lambda z: graph.looked_up(z, depth, nodes), (rows,))
+
+
+def test_a_graph_of_low_rank_gives_some_nodes_what_it_gives_all():
+    graph, nodes = low_rank(graph_of(relation()), 3), torch.tensor([1, USERS, USERS + 2, 0, 1])
+    rows = torch.randn(USERS + ITEMS, 4, dtype=torch.float64)
+    assert torch.allclose(graph.propagate_to(nodes, rows), graph.propagate(rows)[nodes])

@@ -11,6 +11,7 @@ import twofold
 from twofold.errors import ConfigError
 from twofold.modalities.text import MODALITY
 from twofold.modalities.text.encoders import ENCODERS, TextEncoder, check_name, make_encoder
+from twofold.modalities.text.padding import trimmed
 
 SPEC = {"vocabulary": 50, "length": 12, "pad": 0, "tokenizer_origin": "data", "special": [0, 1], "mask": 1}
 WORDS = ["red fish swims", "blue bird sings", "red bird flies", "green fish sleeps"]
@@ -270,3 +271,17 @@ def test_a_real_sentence_transformer():
         rows = torch.nn.functional.normalize(encoder(data.fetch(torch.arange(3))["inputs"]), dim=1)
     similarity = rows @ rows.T
     assert similarity[0, 1] > 0.5 > 0.2 > similarity[0, 2]
+
+
+@pytest.mark.parametrize("kind", ["transformer", "model"])
+def test_padding_at_the_end_is_not_computed(kind, bert):
+    name = f"hf:{bert}" if kind == "model" else "transformer-w64-d1"
+    data = read_for(name) if kind == "model" else MODALITY.read(WORDS)
+    encoder = make_encoder(name, data.spec).eval()
+    ids = data.fetch(torch.arange(len(data)))["inputs"]
+    wide = torch.nn.functional.pad(ids, (0, data.spec["length"] - ids.shape[1] + 40), value=data.spec["pad"])
+    with torch.no_grad():
+        assert torch.equal(encoder(wide), encoder(ids))  # there are not as many positions
+    assert torch.equal(trimmed(wide, data.spec["pad"]), trimmed(ids, data.spec["pad"]))
+    blank = torch.full((2, 5), data.spec["pad"])
+    assert trimmed(blank, data.spec["pad"]).shape == (2, 1)

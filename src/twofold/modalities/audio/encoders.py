@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from twofold.errors import ConfigError
 from twofold.modalities.audio.spectrogram import MELS, frame_count
 from twofold.modalities.encoders import Builder, from_name, measured_dim, parsed
+from twofold.nn.attention import EncoderLayer
 
 __all__ = ["ENCODERS", "AudioEncoder", "make_encoder"]
 
@@ -96,7 +97,7 @@ class SpectrogramTransformer(nn.Module):
         self.dim = width
         self.patches = nn.Conv2d(1, width, self.patch, stride=self.patch)
         self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
+            EncoderLayer(
                 width, width // 64, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
             )
             for _ in range(depth)

@@ -3,50 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from twofold.modalities.graph.features import Features
+
 Fact = TypeVar("Fact")
 
 
-@dataclass(frozen=True, eq=False)
 class Graph:
     """Nodes with features, and directed edges between them; an undirected edge is two directed ones.
 
-    The tensors are never changed in place: what is derived from them is kept with them (see :meth:`remember`).
+    The tensors are never changed in place: what is derived from them is kept with them (see :meth:`remember`), and
+    graphs that share features or edges share what is known of these.
 
     Args:
         x: Float ``(N, f)``, the features of the nodes.
         edge_index: int64 ``(2, e)``, source and target of each edge, as PyTorch Geometric's layers take it.
         edge_weight: Float ``(e,)``, or None if all edges count the same.
+
+    Attributes:
+        features: The same as ``x``, which is made of it when it is first asked for.
+        whole: The graph that some edges were taken from to make this one, and which were kept, bool; or None.
     """
 
-    x: Tensor
-    edge_index: Tensor
-    edge_weight: Tensor | None = None
-    _facts: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    def __init__(self, x: Tensor | Features, edge_index: Tensor, edge_weight: Tensor | None = None) -> None:
+        self.features = x if isinstance(x, Features) else Features(x)
+        self.edge_index, self.edge_weight = edge_index, edge_weight
+        self.whole: tuple[Graph, Tensor] | None = None
+        self._facts: dict[Any, Any] = {}
+        self._edge_facts: dict[Any, Any] = {}
+
+    @property
+    def x(self) -> Tensor:
+        """Float ``(N, f)``."""
+        return self.features.dense
 
     @property
     def nodes(self) -> int:
         """N."""
-        return len(self.x)
+        return self.features.shape[0]
 
     @property
     def edges(self) -> int:
         """e, directed edges."""
         return self.edge_index.shape[1]
 
-    def with_features(self, x: Tensor) -> Graph:
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.edge_index.device
+
+    def with_features(self, x: Tensor | Features) -> Graph:
         """The same edges between nodes of other features ``(N, any)``."""
-        return Graph(x, self.edge_index, self.edge_weight)
+        graph = Graph(x, self.edge_index, self.edge_weight)
+        graph.whole, graph._edge_facts = self.whole, self._edge_facts
+        return graph
 
     def with_edges(self, keep: Tensor) -> Graph:
         """The same nodes with some of the edges: bool ``(e,)``."""
         weight = None if self.edge_weight is None else self.edge_weight[keep]
-        return Graph(self.x, self.edge_index[:, keep], weight)
+        graph = Graph(self.features, self.edge_index[:, keep], weight)
+        graph.whole = (self, keep)
+        return graph
 
     def with_nodes(self, keep: Tensor) -> Graph:
         """Some of the nodes, numbered anew in their order, and the edges between them: bool ``(N,)``."""
@@ -56,30 +78,39 @@ class Graph:
         weight = None if self.edge_weight is None else self.edge_weight[inside]
         return Graph(self.x[keep], number[self.edge_index[:, inside]], weight)
 
-    def remember(self, name: Any, compute: Callable[[Graph], Fact]) -> Fact:
+    def apart(self) -> Graph:
+        """The same graph, which no longer knows what it was made of."""
+        return Graph(self.x, self.edge_index, self.edge_weight)
+
+    def remember(self, name: Any, compute: Callable[[Graph], Fact], *, of: Literal["graph", "edges"] = "graph") -> Fact:
         """``compute(self)``, computed once for each ``name``: degrees, centralities, a copy on another device.
 
         It carries no gradient, and is an ordinary tensor even if it was first asked for in inference mode, since a
         later training step may ask again.
+
+        Args:
+            name: Of the fact.
+            compute: How it is found.
+            of: What it depends on. A fact of the edges is known to all graphs that differ in features alone.
         """
-        if name not in self._facts:
+        facts = self._facts if of == "graph" else self._edge_facts
+        if name not in facts:
             with torch.inference_mode(False), torch.no_grad():
-                self._facts[name] = compute(self)
-        fact: Fact = self._facts[name]
+                facts[name] = compute(self)
+        fact: Fact = facts[name]
         return fact
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:
         """This graph on a device; copied there once, and kept."""
         device = torch.device(device)
-        if self.x.device == device or (device.index is None and self.x.device.type == device.type):
+        if self.device == device or (device.index is None and self.device.type == device.type):
             return self
         return self.remember(("on", device), lambda graph: graph._copied(device, non_blocking))
 
     def _copied(self, device: torch.device, non_blocking: bool) -> Graph:
         weight = None if self.edge_weight is None else self.edge_weight.to(device, non_blocking=non_blocking)
-        return Graph(
-            self.x.to(device, non_blocking=non_blocking), self.edge_index.to(device, non_blocking=non_blocking), weight
-        )
+        edges = self.edge_index.to(device, non_blocking=non_blocking)
+        return Graph(self.features.to(device, non_blocking), edges, weight)
 
 
 class _Graphs:
@@ -102,7 +133,12 @@ class _Graphs:
         """Float ``(e,)``, or None."""
         return self.graph.edge_weight
 
-    def with_features(self, x: Tensor) -> Self:
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.graph.device
+
+    def with_features(self, x: Tensor | Features) -> Self:
         """A copy whose nodes have other features."""
         return replace(self, graph=self.graph.with_features(x))  # type: ignore[type-var]
 
@@ -129,7 +165,7 @@ class NodeBatch(_Graphs):
         return self.graph.nodes if self.targets is None else len(self.targets)
 
     def __getitem__(self, part: slice) -> NodeBatch:
-        every = torch.arange(self.graph.nodes, device=self.x.device) if self.targets is None else self.targets
+        every = torch.arange(self.graph.nodes, device=self.device) if self.targets is None else self.targets
         return NodeBatch(self.graph, every[part])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> NodeBatch:
@@ -143,12 +179,12 @@ class NodeBatch(_Graphs):
 
     def rows_of(self, nodes: Tensor) -> Tensor:
         """One row a sample, out of one row a node: ``(N, ...)`` to ``(n, ...)``."""
-        return nodes if self.targets is None else nodes[self.targets]
+        return nodes if self.targets is None else nodes.index_select(0, self.targets)
 
     @property
     def membership(self) -> Tensor:
         """int64 ``(N,)``: the graph of each node; there is but one."""
-        return torch.zeros(self.graph.nodes, dtype=torch.int64, device=self.x.device)
+        return torch.zeros(self.graph.nodes, dtype=torch.int64, device=self.device)
 
 
 @dataclass(frozen=True, eq=False)

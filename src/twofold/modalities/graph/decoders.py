@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from twofold.modalities.graph.backbones.layers import layers, normalized_adjacency
+from twofold.modalities.graph.backbones.layers import Convolution, layers
 from twofold.modalities.graph.batches import Graph
 
 Kind = Literal["gat", "gcn", "gin", "linear"]
@@ -34,9 +34,7 @@ class Decoder(nn.Module):
             if self.kind == "linear":
                 features: Tensor = self.layer(h)
                 return features
-            edges: Any = graph.edge_index
-            if self.kind == "gcn":
-                edges = graph.remember("normalized adjacency", normalized_adjacency)
+            edges: Any = graph if self.kind == "gcn" else graph.edge_index
             decoded: Tensor = self.layer(h, edges)
         return decoded
 
@@ -48,7 +46,7 @@ def _layer(kind: Kind, width: int, features: int) -> nn.Module:
     if kind == "gat":
         made = layers().GATConv(width, features)
     elif kind == "gcn":
-        made = layers().GCNConv(width, features, normalize=False)
+        made = Convolution(width, features)
     else:
         made = layers().GINConv(nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, features)))
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,11 @@ from twofold.errors import ConfigError
 from twofold.modalities.encoders import from_name, measured_dim, parsed
 from twofold.modalities.graph.backbones.layers import GAT, GCN, GIN, SAGE
 from twofold.modalities.graph.batches import Batch, Graph, NodeBatch
+from twofold.modalities.graph.features import Features
 
 __all__ = ["ENCODERS", "GraphEncoder", "check_name", "make_encoder"]
+
+AnyFeatures = TypeVar("AnyFeatures", Tensor, Features)
 
 _OPTIONS = {"w": "width", "d": "depth"}
 _FLAGS = {"relu": "r", "bn": "b"}
@@ -52,8 +55,9 @@ class GraphEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Features ``(n, dim)``."""
-        nodes = self.backbone(self.normalized(batch.x), batch.graph)
-        return self.rows_of(nodes, batch)
+        sparse = self.mean is None and isinstance(batch, NodeBatch) and getattr(self.backbone, "takes_features", False)
+        x = self.checked(batch.graph.features) if sparse else self.normalized(batch.x)
+        return self.rows_of(self.backbone(x, batch.graph), batch)
 
     def rows_of(self, nodes: Tensor, batch: Batch) -> Tensor:
         """One row a sample, from features of nodes ``(N, dim)``."""
@@ -63,9 +67,18 @@ class GraphEncoder(nn.Module):
 
     def normalized(self, x: Tensor) -> Tensor:
         """Features as the backbone takes them."""
-        if x.ndim != 2 or x.shape[1] != self.features:
-            raise ValueError(f"nodes must have {self.features} features, got shape {tuple(x.shape)}")
+        x = self.checked(x)
         return x if self.mean is None or self.std is None else (x - self.mean) / self.std
+
+    def checked(self, x: AnyFeatures) -> AnyFeatures:
+        """The same, if there are as many as the encoder takes.
+
+        Raises:
+            ValueError: If there are not.
+        """
+        if len(x.shape) != 2 or x.shape[1] != self.features:
+            raise ValueError(f"nodes must have {self.features} features, got shape {tuple(x.shape)}")
+        return x
 
 
 class _Geometric(nn.Module):

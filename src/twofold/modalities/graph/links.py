@@ -43,7 +43,8 @@ def hold_out(graph: Graph, *, share: float, seed: int, where: str) -> tuple[Grap
     taken = torch.zeros(len(keys), dtype=torch.bool)
     taken[torch.randperm(len(keys), generator=generator)[:count]] = True
     negatives = _non_edges(keys, graph.nodes, count, generator, where)
-    return graph.with_edges(~taken[of_edge]), HeldOut(_pairs(keys[taken], graph.nodes), _pairs(negatives, graph.nodes))
+    kept = graph.with_edges(~taken[of_edge]).apart()  # as symmetric as the whole, which need not be kept
+    return kept, HeldOut(_pairs(keys[taken], graph.nodes), _pairs(negatives, graph.nodes))
 
 
 def _pair_keys(pairs: Tensor, nodes: int) -> Tensor:

@@ -14,7 +14,7 @@ from twofold.evaluation import Task
 from twofold.modalities.encoders import name_problems
 from twofold.modalities.image import data, views
 from twofold.modalities.image.encoders import check_name, make_encoder
-from twofold.modalities.image.views.presets import PRESETS
+from twofold.modalities.image.views.presets import FUSED, PRESETS
 from twofold.modalities.pixels.colour import grey
 from twofold.modalities.tasks import no_task
 
@@ -45,7 +45,7 @@ class ImageModality:
         column: str | None = None,
         label_column: str | None = None,
         split: str | None = None,
-        cache: bool | None = None,
+        cache: bool | str | None = None,
     ) -> Dataset:
         """Read pictures; see :func:`twofold.modalities.image.data.read`.
 
@@ -56,7 +56,8 @@ class ImageModality:
             column: Of a table, the column of pictures.
             label_column: Of a table, the column of classes.
             split: Which part of data that comes in parts, such as train or test.
-            cache: Keep decoded pixels in memory; none does so up to 2 GiB.
+            cache: Keep decoded pixels in memory (true or false; none does so up to 2 GiB), or on disk for this run and
+                later ones: "disk", or "disk:FOLDER".
         """
         read: Dataset = data.read(source, size=size, column=column, label_column=label_column, split=split, cache=cache)
         return read
@@ -89,7 +90,7 @@ class ImageModality:
     def make_views(self, name: str | None, spec: dict[str, Any], *, preferred: str, count: int) -> Views:
         size, channels = int(spec["size"]), int(spec["channels"])
         chosen = name or self.choose_views(spec, preferred=preferred)
-        if chosen != "multi-crop":
+        if chosen.removesuffix(FUSED) != "multi-crop":
             return views.make_views(chosen, size=size, channels=channels, count=count)
         local = max(0, count - GLOBAL_VIEWS)
         return views.make_views(chosen, size=size, channels=channels, count=min(count, GLOBAL_VIEWS), local_count=local)

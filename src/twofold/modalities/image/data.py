@@ -35,7 +35,7 @@ def read(
     column: str | None = None,
     label_column: str | None = None,
     split: str | None = None,
-    cache: bool | None = None,
+    cache: bool | str | None = None,
 ) -> Dataset:
     """Read pictures, and labels where the source has some.
 
@@ -57,14 +57,16 @@ def read(
         column: Of a table: the column of the pictures. Default: a usual name, or the only one that holds pictures.
         label_column: Of a table: the column of the classes. Default: a usual name such as "label", if it is there.
         split: "train", "test" or "val", where the source has splits. Default: "train" if there are several.
-        cache: Of files: keep decoded pixels in memory. Default: if they take at most 2 GiB.
+        cache: Of files: keep decoded pixels in memory. Default: if they take at most 2 GiB. "disk" keeps them on disk,
+            for this run and later ones, in ``~/.cache/twofold/pictures`` (below ``$XDG_CACHE_HOME`` where that is
+            set); "disk:FOLDER" in a folder of your choice. It may be deleted at any time.
 
     Returns:
         A dataset (`ImageArrays` or `ImageFiles`).
 
     Raises:
         ConfigError: For options that make no sense with this source.
-        DataError: If there is nothing to read, or if most of it cannot be read.
+        DataError: If there is nothing to read, if most of it cannot be read, or if there is no room for a cache.
         MissingExtraError: If the source needs a library that is not installed.
     """
     _check_size(size)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from twofold.errors import ConfigError
 from twofold.modalities.encoders import from_name, parsed
-from twofold.modalities.interactions.graph import Graph
+from twofold.modalities.interactions.graph import Bipartite, Graph
 from twofold.modalities.interactions.nodes import Nodes
 
 __all__ = ["ENCODERS", "LightGCNEncoder", "check_name", "make_encoder"]
@@ -45,11 +45,42 @@ class LightGCNEncoder(nn.Module):
 
     def forward(self, nodes: Nodes) -> Tensor:
         """Embeddings ``(n, dim)`` of some nodes in their graph."""
-        return self.everyone(nodes.graph)[nodes.index]
+        return self.looked_up(nodes.graph, nodes.index)[0]
 
     def everyone(self, graph: Graph) -> Tensor:
         """Embeddings of all nodes, ``(users + items, dim)``."""
-        return torch.stack(self.layers(graph)).mean(0)
+        return self.sums(graph)[0] / (self.depth + 1)
+
+    def looked_up(self, graph: Graph, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of some nodes, and their own vectors, those of layer 0, ``(n, dim)`` each.
+
+        Args:
+            graph: Of all users and items.
+            nodes: int64 ``(n,)``.
+
+        Raises:
+            ConfigError: As of :meth:`layers`.
+        """
+        if not isinstance(graph, Bipartite):
+            return self.everyone(graph).index_select(0, nodes), self.start(graph).index_select(0, nodes)
+        total, own = graph.looked_up(self.start(graph), self.depth, nodes)
+        return total / (self.depth + 1), own
+
+    def sums(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """Sums over layers 0 to depth, and 0 to depth - 1, each ``(users + items, dim)``; errors as of `layers`."""
+        if isinstance(graph, Bipartite) and self.depth:
+            return graph.layer_sums(self.start(graph), self.depth)
+        layers = torch.stack(self.layers(graph))
+        return layers.sum(0), layers[:-1].sum(0)
+
+    def start(self, graph: Graph) -> Tensor:
+        """Layer 0, the vectors that are learned, at least in float32; errors as of :meth:`layers`."""
+        if graph.users + graph.items != len(self.table):
+            raise ConfigError(
+                f"The encoder has vectors of {len(self.table):,} users and items, the graph has "
+                f"{graph.users:,} and {graph.items:,}: read the data with like=recipe.spec."
+            )
+        return self.table.to(torch.promote_types(self.table.dtype, torch.float32))
 
     def layers(self, graph: Graph) -> list[Tensor]:
         """E^(0) to E^(depth), each ``(users + items, dim)``.
@@ -57,12 +88,7 @@ class LightGCNEncoder(nn.Module):
         Raises:
             ConfigError: If the graph has another number of nodes than the encoder.
         """
-        if graph.users + graph.items != len(self.table):
-            raise ConfigError(
-                f"The encoder has vectors of {len(self.table):,} users and items, the graph has "
-                f"{graph.users:,} and {graph.items:,}: read the data with like=recipe.spec."
-            )
-        rows = [self.table.to(torch.promote_types(self.table.dtype, torch.float32))]
+        rows = [self.start(graph)]
         for layer in range(self.depth):
             rows.append(graph.at(layer).propagate(rows[-1]))
         return rows

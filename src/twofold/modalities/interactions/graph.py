@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
+
+from twofold.modalities.sparse import compressed, plain_product, product
 
 
 class Graph(Protocol):
@@ -65,18 +66,34 @@ class Bipartite:
 
     @cached_property
     def matrix(self) -> Tensor:
-        """The normalized adjacency, sparse CSR ``(users + items, users + items)``, float32."""
+        """The normalized adjacency, sparse CSR ``(users + items, users + items)``, float32; symmetric."""
         user, item = self.edges
         root = self.degrees.clamp(min=1).float().rsqrt()
         weight = root[user] * root[self.users + item]
         columns = torch.cat([item + self.users, user[self.by_item]])
         ends = torch.cat([self.degrees.new_zeros(1), self.degrees.cumsum(0)])
-        return sparse_rows(ends, columns, torch.cat([weight, weight[self.by_item]]), self.users + self.items)
+        size = self.users + self.items
+        return compressed(ends, columns, torch.cat([weight, weight[self.by_item]]), (size, size))
 
     def propagate(self, rows: Tensor) -> Tensor:
         """Rows ``(users + items, d)`` after one step along the edges."""
-        passed: Tensor = _Symmetric.apply(self.matrix.to(rows.dtype), rows)
-        return passed
+        return product(self.matrix, rows)
+
+    def layer_sums(self, rows: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+        """Σ_l A^l rows for l up to ``depth``, and for l below it, with A the matrix; ``depth`` from 1.
+
+        The same as sums of what :meth:`propagate` gives, but no layer is kept, nor has a gradient of its own.
+        """
+        sums: tuple[Tensor, Tensor] = _LayerSums.apply(self.matrix, rows, depth)
+        return sums
+
+    def looked_up(self, rows: Tensor, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Of some nodes Σ_l A^l rows for l up to ``depth``, and their ``rows``; ``nodes`` int64 ``(n,)``.
+
+        The same as :meth:`layer_sums` and two look-ups, with one gradient as large as ``rows`` in place of several.
+        """
+        found: tuple[Tensor, Tensor] = _LookedUp.apply(self.matrix, rows, depth, nodes)
+        return found
 
     def at(self, layer: int) -> Bipartite:
         """The graph itself: all layers go along the same edges."""
@@ -168,6 +185,13 @@ class LowRank:
         left, right = self.left.to(rows.dtype), self.right.to(rows.dtype)
         return torch.cat([left @ (right.T @ items), right @ (left.T @ users)])
 
+    def propagate_to(self, nodes: Tensor, rows: Tensor) -> Tensor:
+        """What :meth:`propagate` gives some nodes, ``(n, d)``; ``nodes`` int64 ``(n,)``."""
+        users, items = rows.split([self.users, self.items])
+        left, right = self.left.to(rows.dtype), self.right.to(rows.dtype)
+        own = torch.cat([left, right]).index_select(0, nodes)
+        return torch.where((nodes < self.users)[:, None], own @ (right.T @ items), own @ (left.T @ users))
+
     def at(self, layer: int) -> LowRank:
         """The graph itself."""
         return self
@@ -205,7 +229,8 @@ def pure_svd(graph: Bipartite, factors: int) -> Tensor:
     if key not in graph.kept:
         pattern = graph.matrix
         ones = torch.ones_like(pattern.values())
-        matrix = sparse_rows(pattern.crow_indices(), pattern.col_indices(), ones, pattern.shape[0])
+        size = graph.users + graph.items
+        matrix = compressed(pattern.crow_indices(), pattern.col_indices(), ones, (size, size))
         left, values, right = singular_vectors(matrix, graph.users, factors)
         graph.kept[key] = torch.cat([left * values, right])
     rows: Tensor = graph.kept[key]
@@ -240,13 +265,6 @@ def singular_vectors(matrix: Tensor, users: int, rank: int, *, iterations: int =
     return left[:, :rank], values[:rank], (basis @ rotation.T)[:, :rank]
 
 
-def sparse_rows(ends: Tensor, columns: Tensor, values: Tensor, size: int) -> Tensor:
-    """A square sparse CSR matrix."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")  # torch says once that it is in beta
-        return torch.sparse_csr_tensor(ends, columns, values, (size, size), check_invariants=False)
-
-
 def _upper(matrix: Tensor, items: Tensor, users: int) -> Tensor:
     """R · items."""
     return (matrix @ torch.cat([items.new_zeros(users, items.shape[1]), items]))[:users]
@@ -257,20 +275,48 @@ def _lower(matrix: Tensor, rows: Tensor, users: int) -> Tensor:
     return (matrix @ torch.cat([rows, rows.new_zeros(matrix.shape[0] - users, rows.shape[1])]))[users:]
 
 
-class _Symmetric(torch.autograd.Function):
-    """The product with a symmetric sparse matrix that needs no gradient."""
-
+class _LayerSums(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, rows: Tensor) -> Tensor:
-        ctx.matrix = matrix
-        return _product(matrix, rows)
+    def forward(ctx: Any, matrix: Tensor, rows: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+        ctx.matrix, ctx.depth = matrix, depth
+        return _summed(matrix, rows, depth)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[None, Tensor]:
-        return None, _product(ctx.matrix, grads[0])  # type: ignore[attr-defined]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
+        whole, before_last = grads
+        return None, _horner(ctx.matrix, whole, whole + before_last, ctx.depth), None
 
 
-def _product(matrix: Tensor, rows: Tensor) -> Tensor:
-    with torch.autocast(rows.device.type, enabled=False):  # sparse products know no bfloat16
-        return matrix @ rows.contiguous()
+class _LookedUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, rows: Tensor, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.matrix, ctx.depth, ctx.shape = matrix, depth, rows.shape
+        ctx.save_for_backward(nodes)
+        everyone = _summed(matrix, rows, depth)[0] if depth else rows
+        return everyone.index_select(0, nodes), rows.index_select(0, nodes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None, None]:
+        (nodes,) = ctx.saved_tensors
+        passed, own = grads
+        at_nodes = passed.new_zeros(ctx.shape).index_add_(0, nodes, passed)
+        gradient = _horner(ctx.matrix, at_nodes, at_nodes, ctx.depth)
+        return None, gradient.index_add_(0, nodes, own), None, None
+
+
+def _summed(matrix: Tensor, rows: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+    """Σ A^l rows for l up to ``depth``, and for l below it."""
+    total = rows.clone()
+    for _ in range(depth - 1):
+        rows = plain_product(matrix, rows)
+        total += rows
+    return total + plain_product(matrix, rows), total
+
+
+def _horner(matrix: Tensor, first: Tensor, each: Tensor, depth: int) -> Tensor:
+    """A^depth first + Σ A^l each for l below ``depth``: the gradient of :func:`_summed`, as A is symmetric."""
+    for _ in range(depth):
+        first = plain_product(matrix, first).add_(each)
+    return first

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from twofold.errors import ConfigError, DataError
+from twofold.modalities.pixels.bands import banded_separable, blur_windows, is_worthwhile
 from twofold.modalities.pixels.base import (
     Augmentation,
     Parameters,
@@ -46,8 +47,12 @@ def blur_matrix(sigma: Tensor, *, size: int, kernel_size: int) -> Tensor:
 
 def gaussian_blur(images: Tensor, sigma: Tensor, *, kernel_size: int) -> Tensor:
     """Blur each of `images` (n, c, s, s) by a Gaussian of its own `sigma` (n,) in pixels, cut to `kernel_size` taps."""
-    matrix = blur_matrix(sigma, size=images.shape[-1], kernel_size=kernel_size)
-    return separable(images, matrix, matrix).clamp_(0, 1)
+    size = images.shape[-1]
+    matrix = blur_matrix(sigma, size=size, kernel_size=kernel_size)
+    if not is_worthwhile(images, size):
+        return separable(images, matrix, matrix).contiguous().clamp_(0, 1)
+    windows = [blur_windows(size=size, reach=kernel_size // 2)] * len(images)
+    return banded_separable(images, matrix, matrix, windows, windows).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,11 @@ class GaussianBlur(Augmentation):
         return {"sigma": uniform((shape[0],), *self.sigma, generator)}
 
     def transform(self, images: Tensor, parameters: Parameters) -> Tensor:
-        taps = self.kernel_size or max(3, images.shape[-1] // 20 * 2 + 1)
-        return gaussian_blur(images, parameters["sigma"], kernel_size=taps)
+        return gaussian_blur(images, parameters["sigma"], kernel_size=self.taps(images.shape[-1]))
+
+    def taps(self, size: int) -> int:
+        """Width of the kernel for pictures of that side."""
+        return self.kernel_size or max(3, size // 20 * 2 + 1)
 
 
 @dataclass(frozen=True)

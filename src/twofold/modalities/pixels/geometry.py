@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.errors import ConfigError
+from twofold.modalities.pixels.bands import banded_separable, crop_windows, is_worthwhile
 from twofold.modalities.pixels.base import (
     Augmentation,
     Parameters,
@@ -45,11 +46,14 @@ def resampling_matrix(start: Tensor, length: Tensor, *, source: int, size: int, 
     if flip is not None:
         target = torch.where(flip.unsqueeze(1), size - target, target)
     step = (length / size).unsqueeze(1)
-    centre = start.unsqueeze(1) + target * step  # (n, size), in source pixels
+    reach = step.clamp(min=1)
+    centre = (start.unsqueeze(1) + target * step) / reach  # (n, size), in widths of the triangle
     pixel = torch.arange(source, device=start.device)
     inside = (pixel + 1 > start.unsqueeze(1)) & (pixel < (start + length).unsqueeze(1))  # (n, source)
-    distance = (centre.unsqueeze(2) - (pixel + 0.5)).abs_()
-    weight = distance.div_(step.clamp(min=1).neg_().unsqueeze(2)).add_(1).clamp_(min=0).mul_(inside.unsqueeze(1))
+    place = ((pixel + 0.5) / reach).masked_fill_(~inside, torch.inf)  # so far away that it weighs nothing
+    # Each line is a pass over all weights: there are as many of them as pixels.
+    distance = (centre.unsqueeze(2) - place.unsqueeze(1)).abs_()
+    weight = distance.neg_().add_(1).clamp_(min=0)
     return weight.div_(weight.sum(2, keepdim=True))
 
 
@@ -71,7 +75,11 @@ def resized_crop(inputs: Tensor, box: Tensor, *, size: int, flip: Tensor | None 
     columns = resampling_matrix(left, width, source=source, size=size, flip=flip)
     if inputs.dtype == torch.uint8:
         rows = rows.div_(255)
-    return separable(inputs.float(), rows, columns).clamp_(0, 1)
+    if not is_worthwhile(inputs, size):
+        return separable(inputs.float(), rows, columns).contiguous().clamp_(0, 1)
+    row_windows = crop_windows(top, height, source=source, size=size)
+    column_windows = crop_windows(left, width, source=source, size=size, flip=flip)
+    return banded_separable(inputs, rows, columns, row_windows, column_windows).clamp_(0, 1)
 
 
 @dataclass(frozen=True)

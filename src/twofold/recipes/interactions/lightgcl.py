@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.reductions import logsumexp
+from twofold.modalities.interactions.graph import Graph, LowRank
 from twofold.options import NonNegative, Positive
 from twofold.recipes.base import Batch, Card, Outputs
-from twofold.recipes.interactions.lightgcn import LightGCN, ranking_loss
+from twofold.recipes.interactions.lightgcn import LightGCN, draw_triples, ranking_loss
 
 CLAMP = 5.0
 """Similarities over τ beyond this pull no more, as in the released code."""
@@ -56,24 +57,30 @@ class LightGCL(LightGCN):
         super().__init__(l2=l2, **common)
         self.temperature, self.weight = temperature, weight
 
-    def pooled(self, layers: list[Tensor]) -> Tensor:
-        return torch.stack(layers).sum(0)
-
     def represent(self, batch: Batch) -> Outputs:
         main, other = (view.graph for view in batch["views"][:2])
-        layers = self.encoder.layers(main)
-        around = layers[0] + sum(other.at(i).propagate(layer) for i, layer in enumerate(layers[:-1]))
-        everyone, index = self.pooled(layers), batch["index"]
-        anchors = around[index].float()
-        attraction = (anchors * everyone[index]).sum(1) / self.temperature
+        everyone, passed_on = self.encoder.sums(main)  # E, and what the layers pass on: E less the last one
+        index, nodes = batch["index"], draw_triples(batch, self.draws)
+        own, triples = everyone.index_select(0, torch.cat([index, nodes.flatten()])).split([len(index), nodes.numel()])
+        anchors = self.around(other, main, passed_on, index).float()
+        attraction = (anchors * own).sum(1) / self.temperature
         repulsion = self.repulsion(anchors, everyone.float(), index < main.users, main.users)
         contrast = repulsion - attraction.clamp(-CLAMP, CLAMP)
-        return self.compared(layers, batch) | {"contrast": contrast[None]}
+        return {"triples": triples.unflatten(0, nodes.shape), "contrast": contrast[None]}
+
+    def around(self, other: Graph, main: Graph, passed_on: Tensor, index: Tensor) -> Tensor:
+        """Rows of G for some nodes. All layers have the same low rank, so USVᵀ goes over the sum of what it is fed."""
+        if isinstance(other, LowRank):
+            return self.encoder.start(main).index_select(0, index) + other.propagate_to(index, passed_on)
+        layers = self.encoder.layers(main)
+        around = layers[0] + sum(other.at(i).propagate(layer) for i, layer in enumerate(layers[:-1]))
+        return around.index_select(0, index)
 
     def repulsion(self, anchors: Tensor, everyone: Tensor, is_user: Tensor, users: int) -> Tensor:
         """log Σ_w exp(g_v·e_w/τ) over all nodes of each anchor's kind, ``(n,)``: a row's own affair."""
         values = anchors.new_zeros(len(anchors))
-        for members, candidates in ((is_user, everyone[:users]), (~is_user, everyone[users:])):
+        kinds = everyone.split([users, len(everyone) - users])
+        for members, candidates in zip((is_user, ~is_user), kinds, strict=True):
             part = logsumexp(anchors[members], candidates, scale=1 / self.temperature)
             values = values.masked_scatter(members, part)
         return values

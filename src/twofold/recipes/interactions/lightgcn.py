@@ -11,6 +11,7 @@ from torch import Tensor
 from twofold.contrast.objectives import bpr
 from twofold.errors import ConfigError
 from twofold.modalities.hashed import hashed
+from twofold.modalities.interactions.encoders import LightGCNEncoder
 from twofold.modalities.interactions.graph import Bipartite
 from twofold.options import NonNegative, PositiveInt
 from twofold.recipes.base import Batch, Card, Outputs, Recipe
@@ -53,23 +54,16 @@ class LightGCN(Recipe):
         self.l2, self.draws = l2, draws
 
     def build_heads(self, dim: int, spec: Mapping[str, Any]) -> None:
-        if not hasattr(self.encoder, "layers"):
+        if not isinstance(self.encoder, LightGCNEncoder):
             raise ConfigError(
                 f"{type(self).__name__} works on the vectors of all users and items, layer by layer, which "
                 f"{type(self.encoder).__name__} does not give: take the encoder lightgcn or embedding."
             )
 
     def represent(self, batch: Batch) -> Outputs:
-        return self.compared(self.encoder.layers(batch["views"][0].graph), batch)
-
-    def compared(self, layers: list[Tensor], batch: Batch) -> Outputs:
-        """Embeddings of drawn users, what they chose and what not, and their vectors before any layer."""
-        nodes = draw_triples(batch, self.draws)
-        return {"triples": self.pooled(layers)[nodes], "ego": layers[0][nodes]}  # (3, n · draws, dim) each
-
-    def pooled(self, layers: list[Tensor]) -> Tensor:
-        """The embeddings, from those of all layers."""
-        return torch.stack(layers).mean(0)
+        nodes = draw_triples(batch, self.draws)  # (3, n · draws)
+        triples, ego = self.encoder.looked_up(batch["views"][0].graph, nodes.flatten())
+        return {"triples": triples.unflatten(0, nodes.shape), "ego": ego.unflatten(0, nodes.shape)}
 
     def objective(self, outputs: Outputs, batch: Batch) -> Tensor | dict[str, Tensor]:
         ranking = ranking_loss(outputs)
@@ -101,11 +95,11 @@ def draw_triples(batch: Batch, draws: int) -> Tensor:
     if not isinstance(graph, Bipartite):
         raise ConfigError("The first view must be a graph of interactions, from which users and items are drawn.")
     seed, index = batch["generator"].initial_seed(), batch["index"]
-    number = torch.arange(draws, device=index.device)
-    edge = hashed(seed, index[:, None], number, 0).flatten() % graph.edges.shape[1]
-    user, item = graph.edges[:, edge]
+    number, kind = torch.arange(draws, device=index.device), torch.arange(2, device=index.device)
+    drawn, place = hashed(seed, index[:, None], number, kind[:, None, None]).flatten(1)
+    user, item = graph.edges.index_select(1, drawn % graph.edges.shape[1])
     left = (graph.items - graph.degrees[user]).clamp(min=1)  # a user who chose everything: any item stands in
-    other = graph.not_chosen(user, hashed(seed, index[:, None], number, 1).flatten() % left)
+    other = graph.not_chosen(user, place % left)
     return torch.stack([user, graph.users + item, graph.users + other])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,8 @@ from torch import Tensor, nn
 
 from twofold.errors import require
 from twofold.modalities.graph.batches import Graph
+from twofold.modalities.graph.features import Features
+from twofold.modalities.graph.propagation import propagate
 
 
 def layers() -> Any:
@@ -33,7 +34,12 @@ class Stack(nn.Module):
         activation: Makes the activation from a width.
         momentum: Of the norms' running statistics; None: no norms.
         joined: Give the outputs of all layers side by side rather than the last one's.
+
+    Attributes:
+        takes_features: Whether the first convolution knows what to do with Features, of which most may be 0.
     """
+
+    takes_features = False
 
     def __init__(
         self,
@@ -52,31 +58,62 @@ class Stack(nn.Module):
         self.joined = joined
         self.dim = sum(widths) if joined else widths[-1]
 
-    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+    def forward(self, x: Tensor | Features, graph: Graph) -> Tensor:
         """Features of nodes ``(N, dim)``.
 
         Args:
-            x: ``(N, f)``.
+            x: ``(N, f)``; as Features only if ``takes_features``.
             graph: Its edges are used, its features are not.
         """
-        found = []
-        with torch.autocast(x.device.type, enabled=False):
-            x, edges = x.float(), self.edges(graph)
+        found: list[Tensor] = []
+        with torch.autocast(graph.device.type, enabled=False):
+            given, edges = x.float() if isinstance(x, Tensor) else x, self.edges(graph)
             for convolution, norm, activation in zip(self.convolutions, self.norms, self.activations, strict=True):
-                x = activation(norm(convolution(x, *edges)))
-                found.append(x)
-        return torch.cat(found, 1) if self.joined else x
+                nodes: Tensor = activation(norm(convolution(given, *edges)))
+                found.append(nodes)
+                given = nodes
+        return torch.cat(found, 1) if self.joined else found[-1]
 
-    def edges(self, graph: Graph) -> tuple[Tensor, ...]:
+    def edges(self, graph: Graph) -> tuple[Any, ...]:
         """The edges as the convolutions take them."""
         return (graph.edge_index,)
 
 
-class GCN(Stack):
-    """Graph convolutions (Kipf & Welling, ICLR 2017): σ(Â x W + b), Â = D^-1/2 (A + I) D^-1/2.
+class Convolution(nn.Module):
+    """One graph convolution without activation (Kipf & Welling, ICLR 2017): Â x W + b, Â = D^-1/2 (A + I) D^-1/2.
 
-    Hidden layers are twice as wide as the last one, as in GRACE. Â is made once for each graph, in compressed rows:
-    that needs no memory for messages along edges, and a quarter of the time.
+    The parameters, their names and their start are those of PyTorch Geometric's GCNConv, and so are the numbers; tests
+    compare them. Nothing is kept for each edge, Â is made once for each graph, and its transpose is at hand for the
+    backward pass. Of Â (x W) and (Â x) W that one is computed which passes on fewer numbers.
+
+    Args:
+        features: Width of the input.
+        width: Of the output.
+    """
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        made = layers().GCNConv(features, width, normalize=False)
+        self.lin, self.bias = made.lin, made.bias
+
+    def reset_parameters(self) -> None:
+        """New initial weights, as of GCNConv."""
+        self.lin.reset_parameters()
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor | Features, graph: Graph) -> Tensor:
+        """``(N, width)``; of the graph only the edges are used."""
+        weight = self.lin.weight.T
+        if isinstance(x, Tensor) and x.shape[1] < weight.shape[1]:
+            return propagate(graph, x) @ weight + self.bias
+        mixed = x.times(weight) if isinstance(x, Features) else x @ weight
+        return propagate(graph, mixed) + self.bias
+
+
+class GCN(Stack):
+    """Graph convolutions, each :class:`Convolution`, with activations.
+
+    Hidden layers are twice as wide as the last one, as in GRACE.
 
     Args:
         features: Width of the input.
@@ -87,20 +124,19 @@ class GCN(Stack):
             in BGRL's code (momentum 0.99 in torch's sense).
     """
 
+    takes_features = True
+
     def __init__(
         self, features: int, width: int = 256, depth: int = 2, *, relu: bool = False, bn: bool = False
     ) -> None:
         widths = [2 * width] * (depth - 1) + [width]
-        made = [
-            layers().GCNConv(before, after, normalize=False)
-            for before, after in zip([features, *widths[:-1]], widths, strict=True)
+        made: list[nn.Module] = [
+            Convolution(before, after) for before, after in zip([features, *widths[:-1]], widths, strict=True)
         ]
         super().__init__(made, widths, activation=_relu if relu else nn.PReLU, momentum=0.99 if bn else None)
 
-    def edges(self, graph: Graph) -> tuple[Tensor, ...]:
-        if graph.x.device.type in ("cpu", "cuda", "meta"):
-            return (graph.remember("normalized adjacency", normalized_adjacency),)
-        return graph.remember("normalized edges", normalized_edges)  # elsewhere torch has no matrices in rows
+    def edges(self, graph: Graph) -> tuple[Any, ...]:
+        return (graph,)
 
 
 class SAGE(Stack):
@@ -140,27 +176,6 @@ class GIN(Stack):
     def __init__(self, features: int, width: int = 32, depth: int = 3) -> None:
         made = [layers().GINConv(_mlp(features if i == 0 else width, width)) for i in range(depth)]
         super().__init__(made, [width] * depth, activation=_normed_relu, joined=True)
-
-
-def normalized_adjacency(graph: Graph) -> Tensor:
-    """Â of a graph in compressed rows, ``(N, N)``: row i says what node i takes from whom.
-
-    Degrees count the edges that end at a node, and a loop of weight 1 for each node.
-    """
-    edges, weight = normalized_edges(graph)
-    order = edges[1].argsort(stable=True)
-    counts = edges[1].bincount(minlength=graph.nodes)
-    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Sparse.*")  # that torch's support of this layout is young
-        return torch.sparse_csr_tensor(starts, edges[0][order], weight[order], (graph.nodes, graph.nodes))
-
-
-def normalized_edges(graph: Graph) -> tuple[Tensor, Tensor]:
-    """Â as edges and their weights, loops among them."""
-    norm = require("torch_geometric.nn.conv.gcn_conv", extra="graph", purpose="An encoder of graphs").gcn_norm
-    edges, weight = norm(graph.edge_index, graph.edge_weight, graph.nodes, dtype=torch.float32)
-    return edges, weight
 
 
 def _mlp(features: int, width: int) -> nn.Sequential:

@@ -48,7 +48,7 @@ class OneOf(Corruption):
     def __call__(self, batch: Batch, generator: torch.Generator, *, active: Tensor | None = None) -> Any:
         graphs = len(batch) if isinstance(batch, GraphBatch) else 1
         draw = torch.randint(len(self.steps), (graphs,), generator=generator, device=generator.device)
-        chosen = draw.to(batch.x.device)
+        chosen = draw.to(batch.device)
         for number, step in enumerate(self.steps):
             mine = chosen == number
             batch = step(batch, generator, active=mine if active is None else mine & active)
@@ -83,7 +83,7 @@ def uniform(shape: tuple[int, ...], generator: torch.Generator, device: torch.de
 
 def rate(share: float, batch: Batch, active: Tensor | None) -> Tensor:
     """``share`` for each node of an active graph, 0 for the others: ``(N,)``, or 0-d if all are."""
-    everywhere = torch.tensor(share, device=batch.x.device)
+    everywhere = torch.tensor(share, device=batch.device)
     return everywhere if active is None else everywhere * active[batch.membership]
 
 

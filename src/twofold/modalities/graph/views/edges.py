@@ -29,7 +29,7 @@ class DropEdges(Corruption):
     def __call__(self, batch: Batch, generator: torch.Generator, *, active: Tensor | None = None) -> Any:
         chance = rate(self.share, batch, active)
         chance = chance if chance.ndim == 0 else chance[batch.edge_index[0]]
-        return batch.with_edges(uniform((batch.graph.edges,), generator, batch.x.device) >= chance)
+        return batch.with_edges(uniform((batch.graph.edges,), generator, batch.device) >= chance)
 
 
 @dataclass(frozen=True)
@@ -53,4 +53,4 @@ class DropEdgesByImportance(Corruption):
         chance = edge_drop_probabilities(batch, self.centrality, share=self.share, cut=self.cut)
         if active is not None:
             chance = chance * active[batch.membership[batch.edge_index[0]]]
-        return batch.with_edges(uniform((batch.graph.edges,), generator, batch.x.device) >= chance)
+        return batch.with_edges(uniform((batch.graph.edges,), generator, batch.device) >= chance)

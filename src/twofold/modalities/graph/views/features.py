@@ -30,9 +30,11 @@ class MaskColumns(Corruption):
 
     def __call__(self, batch: Batch, generator: torch.Generator, *, active: Tensor | None = None) -> Any:
         graphs = len(batch) if isinstance(batch, GraphBatch) else 1
-        masked = uniform((graphs, batch.x.shape[1]), generator, batch.x.device) < self.share
+        masked = uniform((graphs, batch.graph.features.shape[1]), generator, batch.device) < self.share
         if active is not None:
             masked &= active[:, None]
+        if graphs == 1 and self.fill is None:
+            return batch.with_features(batch.graph.features.hiding(masked[0]))
         if graphs > 1:
             masked = masked[batch.membership]
         return batch.with_features(filled(batch.x, masked, self.fill))
@@ -61,9 +63,10 @@ class MaskColumnsByImportance(Corruption):
 
     def __call__(self, batch: Batch, generator: torch.Generator, *, active: Tensor | None = None) -> Any:
         chance = column_drop_probabilities(batch, self.centrality, share=self.share, cut=self.cut)
-        masked = (uniform((batch.x.shape[1],), generator, batch.x.device) < chance)[None]
-        if active is not None:
-            masked = masked & active[batch.membership, None]
+        masked = uniform((batch.graph.features.shape[1],), generator, batch.device) < chance
+        if active is None and self.fill is None:
+            return batch.with_features(batch.graph.features.hiding(masked))
+        masked = masked[None] if active is None else masked & active[batch.membership, None]
         return batch.with_features(filled(batch.x, masked, self.fill))
 
 
@@ -96,11 +99,11 @@ class ShuffleFeatures(Corruption):
     """Exchange the features of nodes within each graph; edges stay (Veličković et al., ICLR 2019, section 4.2)."""
 
     def __call__(self, batch: Batch, generator: torch.Generator, *, active: Tensor | None = None) -> Any:
-        draw = uniform((batch.graph.nodes,), generator, batch.x.device).double()
+        draw = uniform((batch.graph.nodes,), generator, batch.device).double()
         order = (batch.membership + draw).argsort()
         if active is not None:
             order = torch.where(active[batch.membership], order, torch.arange(len(order), device=order.device))
-        return batch.with_features(batch.x[order])
+        return batch.with_features(batch.graph.features.reordered(order))
 
 
 def filled(x: Tensor, masked: Tensor, fill: tuple[float, ...] | None) -> Tensor:

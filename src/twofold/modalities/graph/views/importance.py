@@ -18,7 +18,7 @@ _DAMPING, _ITERATIONS, _TOLERANCE = 0.85, 200, 1e-7
 
 def centrality(graph: Graph, kind: Centrality) -> Tensor:
     """The centrality φ of each node, positive float32 ``(N,)``; computed once a graph."""
-    return graph.remember(("centrality", kind), _CENTRALITIES[kind])
+    return graph.remember(("centrality", kind), _CENTRALITIES[kind], of="edges")
 
 
 def edge_drop_probabilities(batch: Batch, kind: Centrality, *, share: float, cut: float) -> Tensor:
@@ -30,7 +30,7 @@ def edge_drop_probabilities(batch: Batch, kind: Centrality, *, share: float, cut
     def scores(graph: Graph) -> Tensor:
         return centrality(graph, kind)[graph.edge_index[1]].log()
 
-    return probabilities(batch.graph.remember(("edge scores", kind), scores), share=share, cut=cut)
+    return probabilities(batch.graph.remember(("edge scores", kind), scores, of="edges"), share=share, cut=cut)
 
 
 def column_drop_probabilities(batch: Batch, kind: Centrality, *, share: float, cut: float) -> Tensor:
@@ -72,7 +72,7 @@ def _pagerank(graph: Graph) -> Tensor:
     source, target = graph.edge_index
     out = source.bincount(minlength=graph.nodes)
     share = 1 / out.clamp(min=1).float()
-    rank = torch.full((graph.nodes,), 1 / graph.nodes, device=graph.x.device)
+    rank = torch.full((graph.nodes,), 1 / graph.nodes, device=graph.device)
     for _ in range(_ITERATIONS):
         stuck = rank[out == 0].sum() / graph.nodes  # what stands on nodes without an edge goes anywhere
         moved = torch.zeros_like(rank).index_add_(0, target, (rank * share)[source])
@@ -85,7 +85,7 @@ def _pagerank(graph: Graph) -> Tensor:
 
 def _eigenvector(graph: Graph) -> Tensor:
     source, target = graph.edge_index
-    vector = torch.full((graph.nodes,), graph.nodes**-0.5, device=graph.x.device)
+    vector = torch.full((graph.nodes,), graph.nodes**-0.5, device=graph.device)
     for _ in range(_ITERATIONS):
         # A + I has the eigenvectors of A, and does not oscillate on bipartite graphs.
         following = vector + torch.zeros_like(vector).index_add_(0, target, vector[source])

@@ -26,7 +26,7 @@ class DropNodes(Corruption):
         check_share("share", self.share)
 
     def __call__(self, batch: Batch, generator: torch.Generator, *, active: Tensor | None = None) -> Any:
-        draw = uniform((batch.graph.nodes,), generator, batch.x.device)
+        draw = uniform((batch.graph.nodes,), generator, batch.device)
         return without(batch, (draw >= rate(self.share, batch, active)) | _largest(draw, batch))
 
 
@@ -78,7 +78,7 @@ def _grown(batch: Batch, share: float, generator: torch.Generator) -> Tensor:
     source, target = batch.edge_index
     sizes = member.bincount(minlength=graphs)
     quota = (sizes * share).ceil().long().clamp(min=1)
-    inside = _largest(uniform((batch.graph.nodes,), generator, batch.x.device), batch)
+    inside = _largest(uniform((batch.graph.nodes,), generator, batch.device), batch)
     while True:
         room = quota - member[inside].bincount(minlength=graphs)
         reached = torch.zeros_like(inside)
@@ -86,7 +86,7 @@ def _grown(batch: Batch, share: float, generator: torch.Generator) -> Tensor:
         frontier = (reached & ~inside & (room > 0)[member]).nonzero().flatten()
         if not len(frontier):
             return inside
-        draw = uniform((len(frontier),), generator, batch.x.device).double()
+        draw = uniform((len(frontier),), generator, batch.device).double()
         frontier = frontier[(member[frontier] + draw).argsort()]  # in the order of graphs, at random within each
         counts = member[frontier].bincount(minlength=graphs)
         place = torch.arange(len(frontier), device=frontier.device) - (counts.cumsum(0) - counts)[member[frontier]]

@@ -19,7 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from twofold.errors import ConfigError, require
-from twofold.modalities.transformers_models import SCRATCH, as_facts, built_again, refuse_elsewhere, shortened
+from twofold.modalities.transformers_models import (
+    SCRATCH,
+    as_facts,
+    built_again,
+    choose_attention,
+    refuse_elsewhere,
+    shortened,
+)
 
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 MAX_SIDE = 4096
@@ -192,6 +199,7 @@ def _pooled(model: nn.Module, facts: dict[str, Any]) -> Outside:
     for name, parameter in model.named_parameters():
         if name.endswith("mask_token"):  # only used in masked pre-training
             parameter.requires_grad_(False)
+    choose_attention(model)
     return Outside(Pooled(model, facts["pooling"]), facts, facts["size"], facts["mean"], facts["std"])
 
 

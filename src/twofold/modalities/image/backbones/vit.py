@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twofold.errors import ConfigError
+from twofold.nn.attention import attend
 
 
 class Attention(nn.Module):
@@ -24,9 +25,6 @@ class Attention(nn.Module):
         n, length, dim = tokens.shape
         qkv = self.qkv(tokens).view(n, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)  # each (n, heads, length, dim / heads)
-        # On CPUs the backward pass of the fused kernel in half precision is several times slower than in float32.
-        explicit = query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16)
-        attend = explicit_attention if explicit else F.scaled_dot_product_attention
         return self.proj(attend(query, key, value).transpose(1, 2).reshape(n, length, dim))
 
 
@@ -136,12 +134,6 @@ class VisionTransformer(nn.Module):
         grid = self.pos_embed[:, 1:].view(1, self.grid, self.grid, self.dim).permute(0, 3, 1, 2)
         grid = F.interpolate(grid.float(), (rows, columns), mode="bicubic", antialias=True, align_corners=False)
         return torch.cat([self.pos_embed[:, :1], grid.flatten(2).transpose(1, 2)], 1)
-
-
-def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q kᵀ / √d) v, for tensors (n, heads, length, d): the same as `scaled_dot_product_attention`."""
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-    return scores.softmax(-1).to(value.dtype) @ value
 
 
 def sincos_positions(grid: int, dim: int) -> Tensor:

@@ -24,6 +24,7 @@ from twofold.modalities.image.readers.arrays import (
     moments,
     spread,
 )
+from twofold.modalities.image.readers.disk_cache import DiskCache, cache_folder, is_disk, location
 from twofold.modalities.pixels.decode import MAX_PIXELS, UnreadableError, decode, is_grey, open_picture
 from twofold.modalities.shown import shortened
 
@@ -72,7 +73,7 @@ class Pictures:
 
 
 class ImageFiles:
-    """Pictures decoded on fetch, optionally kept in memory once decoded. Safe to fetch from several threads.
+    """Pictures decoded on fetch, optionally kept in memory or on disk once decoded. Safe to fetch from several threads.
 
     A picture that cannot be used is left out of the batch and recorded in `skipped` with its reason. Up to 512
     pictures (fewer of more than 590 px, so that they take 512 MiB), evenly spread, are decoded at once, for the mean
@@ -83,6 +84,7 @@ class ImageFiles:
         size: Side of the squares they are squashed to.
         channels: 1 or 3.
         cache: Keep decoded pixels in memory (n · channels · size² bytes, taken up as pictures are fetched).
+        disk: Keep them there.
         max_pixels: Pictures whose header claims more are skipped.
 
     Raises:
@@ -91,12 +93,20 @@ class ImageFiles:
     """
 
     def __init__(
-        self, pictures: Pictures, *, size: int, channels: int, cache: bool = False, max_pixels: int = MAX_PIXELS
+        self,
+        pictures: Pictures,
+        *,
+        size: int,
+        channels: int,
+        cache: bool = False,
+        disk: DiskCache | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         if len(pictures) == 0:
             raise DataError(f"{pictures.source}: no pictures")
         self.pictures = pictures
         self.size, self.channels, self.cache, self.max_pixels = size, channels, cache, max_pixels
+        self.disk = disk
         labels = pictures.labels
         self.labels = None if labels is None else checked_labels(labels, len(pictures), pictures.class_names)
         self.class_names = pictures.class_names
@@ -154,6 +164,7 @@ class ImageFiles:
             size=self.size,
             channels=self.channels,
             cache=self.cache,
+            disk=None if self.disk is None else self.disk.subset(index),
             max_pixels=self.max_pixels,
         )
 
@@ -165,20 +176,27 @@ class ImageFiles:
         if i in self._failed:
             return False
         try:
-            source = self.pictures.load(i)
-            pixels, aspect = decode(source, size=self.size, channels=self.channels, max_pixels=self.max_pixels)
+            self._aspect[i] = self._decode(i, out.numpy())
         except UnreadableError as error:
             with self._lock:
                 self._tried[i] = True
                 self._failed[i] = self.skipped[self.ids[i]] = str(error)
             return False
-        out.copy_(torch.from_numpy(pixels))
-        self._aspect[i] = aspect
         self._tried[i] = True
         if self.cache:
             self._pixels[i] = out
             self._stored[i] = True  # last: another thread may look at any moment
         return True
+
+    def _decode(self, i: int, out: np.ndarray) -> float:
+        """Write picture i into `out` (c, s, s), from the cache on disk where it is there; its width / height."""
+        source = self.pictures.load(i)
+        if self.disk is not None and (known := self.disk.get(i, source, out)) is not None:
+            return known
+        out[:], aspect = decode(source, size=self.size, channels=self.channels, max_pixels=self.max_pixels)
+        if self.disk is not None:
+            self.disk.put(i, source, out, aspect)
+        return aspect
 
     def _sampled(self) -> Tensor:
         """Evenly spread pictures, decoded by several threads (Pillow releases the interpreter lock)."""
@@ -201,15 +219,19 @@ class ImageFiles:
         )
 
 
-def open_files(pictures: Pictures, *, size: int | None, cache: bool | None) -> ImageFiles:
+def open_files(pictures: Pictures, *, size: int | None, cache: bool | str | None) -> ImageFiles:
     """An `ImageFiles` whose size and channels are decided from a sample of headers; fails early if most are broken.
 
     Args:
         pictures: Where they lie.
         size: Side, in pixels; None: see `SIZES`. Pictures are never enlarged by the default: where the median shorter
             side is below 32, that is the size.
-        cache: Keep decoded pixels in memory; None: if they take at most 2 GiB.
+        cache: Keep decoded pixels in memory; None: if they take at most 2 GiB; "disk" or "disk:FOLDER": on disk.
+
+    Raises:
+        ConfigError: If `cache` is none of these.
     """
+    on_disk = is_disk(cache)
     if len(pictures) == 0:
         raise DataError(f"{pictures.source}: no pictures")
     shorter, grey, reasons = _headers(pictures)
@@ -222,7 +244,22 @@ def open_files(pictures: Pictures, *, size: int | None, cache: bool | None) -> I
     size = size or default_size(float(np.median(shorter)))
     if cache is None:
         cache = len(pictures) * channels * size * size <= CACHE_BYTES
+    if on_disk:
+        disk = _disk_cache(pictures, str(cache), channels=channels, size=size)
+        return ImageFiles(pictures, size=size, channels=channels, disk=disk)
+    cache = bool(cache)
     return ImageFiles(pictures, size=size, channels=channels, cache=cache)
+
+
+def _disk_cache(pictures: Pictures, cache: str, *, channels: int, size: int) -> DiskCache:
+    """The cache of these pictures; others, or the same in another form, have other folders."""
+    try:
+        where = location(pictures.load(0))
+    except UnreadableError:
+        where = ""
+    key = (pictures.source, where, channels, size, *pictures.ids)
+    folder = cache_folder(cache, key)
+    return DiskCache(folder, count=len(pictures), channels=channels, size=size, source=pictures.source)
 
 
 def default_size(shorter_side: float) -> int:

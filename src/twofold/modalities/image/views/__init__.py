@@ -9,6 +9,7 @@ from twofold.modalities.pixels.base import Augmentation, Parameters
 from twofold.modalities.pixels.colour import ColorJitter, RandomGrey, Solarize
 from twofold.modalities.pixels.compose import MultiView, View
 from twofold.modalities.pixels.filters import Cutout, GaussianBlur, GaussianNoise
+from twofold.modalities.pixels.fused import FusedView
 from twofold.modalities.pixels.geometry import (
     CenterCrop,
     RandomAffine,
@@ -23,6 +24,7 @@ __all__ = [
     "CenterCrop",
     "ColorJitter",
     "Cutout",
+    "FusedView",
     "GaussianBlur",
     "GaussianNoise",
     "MultiView",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from twofold.errors import ConfigError
 from twofold.modalities.points.backbones.neighbours import farthest_points, gather_points, nearest_points
 from twofold.modalities.points.backbones.shared import pointwise
+from twofold.nn.attention import EncoderLayer
 
 HEAD_WIDTH = 32
 
@@ -31,7 +32,7 @@ class PatchEmbed(nn.Module):
 
 def block(width: int) -> nn.Module:
     """A transformer block on tokens (n, g, width), normed first."""
-    return nn.TransformerEncoderLayer(
+    return EncoderLayer(
         width,
         width // HEAD_WIDTH,
         dim_feedforward=4 * width,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from twofold.errors import ConfigError
+from twofold.nn.attention import EncoderLayer
 
 HEAD_WIDTH = 16
 KERNEL = 5
@@ -33,7 +34,7 @@ class ConvTransformer(nn.Module):
         sizes = zip((channels, *widths), widths, (1, 2, 2), strict=False)
         self.stem = nn.Sequential(*(layer for size in sizes for layer in _layer(*size)))
         self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
+            EncoderLayer(
                 width,
                 width // HEAD_WIDTH,
                 dim_feedforward=2 * width,

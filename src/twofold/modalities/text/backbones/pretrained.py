@@ -12,8 +12,16 @@ from torch import Tensor, nn
 
 from twofold.errors import ConfigError, require
 from twofold.modalities.text.backbones.small import mean_of_tokens
+from twofold.modalities.text.padding import trimmed_on_cpu
 from twofold.modalities.text.tokens import PREFIX
-from twofold.modalities.transformers_models import SCRATCH, as_facts, built_again, refuse_elsewhere, shortened
+from twofold.modalities.transformers_models import (
+    SCRATCH,
+    as_facts,
+    built_again,
+    choose_attention,
+    refuse_elsewhere,
+    shortened,
+)
 
 _POOLINGS = ("mean", "cls", "max")
 _MODULES = "modules.json"
@@ -36,6 +44,7 @@ class PooledText(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Features (n, dim) of token numbers (n, tokens)."""
+        ids = trimmed_on_cpu(ids, self.pad)
         inside = ids != self.pad
         hidden = self.model(input_ids=ids, attention_mask=inside.long()).last_hidden_state
         if self.pooling == "cls":
@@ -183,6 +192,7 @@ def _checked(model: Any, config: Mapping[str, Any], pooling: str, name: str, spe
         problems.append(f"it has {stated} positions, the texts up to {spec['length']} tokens: set length={stated}")
     if problems:
         raise ConfigError([f"encoder {name!r} does not fit these texts: {problem}" for problem in problems])
+    choose_attention(model)
     return PooledText(model, pooling, int(spec["pad"]))
 
 

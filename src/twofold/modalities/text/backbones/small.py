@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twofold.errors import ConfigError
+from twofold.modalities.text.padding import trimmed_on_cpu
+from twofold.nn.attention import attend
+from twofold.nn.dropout import dropout
 
 HEAD_WIDTH = 64
 _DEVIATION = 0.02
@@ -36,12 +38,11 @@ class Block(nn.Module):
             self.queries_keys_values(hidden).unflatten(2, (3, self.heads, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)
         )
         dropout = self.dropout if self.training else 0.0
-        attended = inside[:, None, None]
-        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=attended, dropout_p=dropout)
+        mixed = attend(queries, keys, values, mask=inside[:, None, None], dropout=dropout)
         return self.mixed(mixed.transpose(1, 2).flatten(2))
 
     def _dropped(self, hidden: Tensor) -> Tensor:
-        return F.dropout(hidden, self.dropout, self.training)
+        return dropout(hidden, self.dropout, self.training)
 
 
 class TokenTransformer(nn.Module):
@@ -87,6 +88,7 @@ class TokenTransformer(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Features ``(n, width)`` of token numbers ``(n, tokens)``."""
+        ids = trimmed_on_cpu(ids, self.pad)
         inside = ids != self.pad
         if ids.shape[1] > self.positions.num_embeddings:
             raise ValueError(f"texts of {ids.shape[1]} tokens, there are {self.positions.num_embeddings} positions")

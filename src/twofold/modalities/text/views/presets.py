@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from twofold.errors import ConfigError, DataError
+from twofold.modalities.text.padding import trimmed
 from twofold.modalities.text.views.steps import Crop, Delete, Hide, Shuffle, Step, Vocabulary
 from twofold.options import did_you_mean
 
@@ -111,9 +112,3 @@ def make_views(name: str, spec: Mapping[str, Any], *, count: int) -> TextViews |
 def first_text(inputs: Tensor, pad: int) -> Tensor:
     """Of samples of several texts ``(n, texts, tokens)`` the first; others as they are."""
     return trimmed(inputs[:, 0], pad) if inputs.dim() == 3 else inputs
-
-
-def trimmed(ids: Tensor, pad: int) -> Tensor:
-    """Without the columns at the end that hold nothing but padding."""
-    used = (ids != pad).any(0).nonzero()
-    return ids[:, : int(used[-1]) + 1] if len(used) else ids[:, :1]
