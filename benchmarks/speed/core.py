@@ -43,6 +43,8 @@ LIMITS = {"nt_xent": 1.1, "info_nce": 1.25, "clip": 1.8, "supcon": 1.4}
 DENSE_COPIES = {"lightly": 4, "open_clip": 4, "cross entropy": 3, "pml": 4}
 """Matrices of n x n float32 that a peer holds at once, about, for the choice of what is tried."""
 MOST_FOR_PML = 256
+LARGEST_WIDE, LARGEST_OF_ALL = 8192, 16384
+"""Up to these sizes d = 512, and all losses, are measured: beyond, minutes would go by."""
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def main() -> None:
     exponents: dict[str, float] = {}
     if arguments.part in ("all", "time"):
         for d in widths:
-            rows += [row for n in sizes for row in times(n, d, arguments)]
+            rows += [row for n in sizes if d == 128 or n <= LARGEST_WIDE for row in times(n, d, arguments)]
         rows += [variants(8192 if not arguments.quick else 2048, d) for d in widths]
     if arguments.part in ("all", "memory"):
         found = [row for n in sizes if n >= 2048 for row in memories(n, arguments)]
@@ -85,9 +87,9 @@ def main() -> None:
 
 def times(n: int, d: int, arguments: argparse.Namespace) -> list[Row]:
     """All losses at one size."""
-    gib, rounds = arguments.gib, 3 if arguments.quick or n >= 16384 else 5
+    gib, rounds = arguments.gib, 3 if arguments.quick or n >= 8192 else 5
     found = []
-    for kind in KINDS:
+    for kind in KINDS if n <= LARGEST_OF_ALL else KINDS[:2]:
         peers, absent = _fitting(_peers(kind, n, d), n, gib)
         arms = {"twofold": _ours(kind, n, d), BOUND: _bound(n, d), "reduced": _reduced(_ours(kind, n, d)), **peers}
         targets = [Target(BOUND, at_most=LIMITS[kind])] if n >= 2048 else []
@@ -140,7 +142,7 @@ def memories(n: int, arguments: argparse.Namespace) -> list[Row]:
     """Peak memory of all losses at one size, d = 128."""
     d, found = 128, []
     limit = 64.0 if n <= 8192 else 160.0 if n <= 32768 else None
-    for kind in KINDS:
+    for kind in KINDS if n <= LARGEST_OF_ALL else KINDS[:2]:
         peers, absent = _fitting(_peers(kind, n, d), n, arguments.gib)
         arms = {"twofold": _ours(kind, n, d), **peers}
         gradients = 4 * d * n * (1 if kind in ("nt_xent", "supcon") else 2) / 2**20

@@ -224,10 +224,13 @@ def versions(peers: Sequence[str]) -> dict[str, str]:
 
 
 def _calls(call: Call, least_seconds: float) -> int:
-    call()
-    began = time.perf_counter()
-    call()
-    return max(1, round(least_seconds / max(time.perf_counter() - began, 1e-9)))
+    for _ in range(2):  # the first call may load or build something
+        began = time.perf_counter()
+        call()
+        elapsed = time.perf_counter() - began
+        if elapsed > 20 * least_seconds:
+            return 1
+    return max(1, round(least_seconds / max(elapsed, 1e-9)))
 
 
 def _timed(call: Call, count: int, patience: int) -> tuple[float, float]:

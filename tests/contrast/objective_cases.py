@@ -180,11 +180,11 @@ def random_views(views: int, n: int, dim: int, *, seed: int = 0, dtype: torch.dt
 
 
 @contextmanager
-def small_tiles(rows: int = 4, square: int = 3) -> Iterator[None]:
-    """Every reduction goes tile by tile, in tiles so small that tests cross their borders."""
+def small_tiles(rows: int = 4, square: int = 3, columns: int = 4, *, kept: int = 0) -> Iterator[None]:
+    """Every reduction goes tile by tile, in tiles so small that tests cross their borders; none are kept, or few."""
     with (
         mock.patch.object(reductions, "DENSE_PAIRS", 0),
-        mock.patch.multiple(tiles, ROW_TILE=rows, FEWEST_ROWS=1),
-        mock.patch.object(two_way, "SQUARE_TILE", square),
+        mock.patch.multiple(tiles, ROW_TILE=rows, FEWEST_ROWS=1, KEPT_NUMBERS=kept),
+        mock.patch.multiple(two_way, STRIP_ROWS=square, STRIP_COLUMNS=columns, KEPT_NUMBERS=kept),
     ):
         yield

@@ -112,9 +112,12 @@ def test_what_needs_no_gradient_costs_none() -> None:
 @pytest.mark.parametrize(("reduction", "products_needed"), [("mean", 3), ("sum", 3), ("none", 4)])
 def test_products_of_matrices(reduction: str, products_needed: int) -> None:
     anchors, candidates = rows(20, 3, 0).requires_grad_(), rows(10, 3, 1).requires_grad_()
-    with Products() as products:
+    with small_tiles(), Products() as products:
         logsumexp(anchors, candidates, reduction=reduction, tile=4).sum().backward()
     assert products.multiplications == products_needed * 20 * 10 * 3
+    with small_tiles(kept=200), Products() as products:
+        logsumexp(anchors, candidates, reduction=reduction, tile=4).sum().backward()
+    assert products.multiplications == 3 * 20 * 10 * 3  # kept tiles are not computed again
 
 
 def test_an_unknown_reduction() -> None:

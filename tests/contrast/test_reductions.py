@@ -136,11 +136,12 @@ def test_dense_and_tiled_equal_the_definition(kind: str, weights: str, scale: st
     weights=st.sampled_from(WEIGHTS),
     kind=st.sampled_from(REDUCTIONS),
     seed=st.integers(0, 1000),
+    kept=st.sampled_from([0, 10**6]),
 )
-def test_any_tiling_equals_the_dense_path(n, m, d, tile, scale, weights, kind, seed) -> None:
+def test_any_tiling_equals_the_dense_path(n, m, d, tile, scale, weights, kind, seed, kept) -> None:
     inputs, rule = make_problem(n, m, d, scale, weights, seed)
     expected = value_and_gradients(ours, kind, inputs, rule, 0)
-    with small_tiles(tile):
+    with small_tiles(tile, kept=kept):
         assert_same(value_and_gradients(ours, kind, inputs, rule, None), expected, 1e3 if scale == "thousand" else 1.0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,13 +63,26 @@ def flatten_views(z: Tensor) -> FlatViews:
 def unit(*rows: Tensor, normalize: bool = True) -> tuple[Tensor, ...]:
     """Rows in a safe precision, scaled to unit length unless told not; zero rows stay zero, with ordinary gradients."""
     raised = raise_precision(*rows)
-    return tuple(_unit(x) for x in raised) if normalize else raised
+    return tuple(_Unit.apply(x) for x in raised) if normalize else raised
 
 
-def _unit(rows: Tensor) -> Tensor:
-    length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    # F.normalize divides a zero row, and so its gradient, by 1e-12: one dead row then outweighs the whole batch.
-    return rows / length.masked_fill(length < 1e-12, 1.0)
+class _Unit(torch.autograd.Function):
+    """Rows over their lengths, as one function: autograd's own chain of it takes three times as many passes."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+        # F.normalize divides a zero row, and so its gradient, by 1e-12: one dead row then outweighs the whole batch.
+        length = length.masked_fill(length < 1e-12, 1.0)
+        directions = rows / length
+        ctx.save_for_backward(directions, length)
+        return directions
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        directions, length = ctx.saved_tensors
+        along = (grads[0] * directions).sum(-1, keepdim=True)
+        return torch.addcmul(grads[0], directions, along, value=-1) / length
 
 
 def inverse_temperature(temperature: Temperature, like: Tensor, *, views: int = 1) -> Tensor:

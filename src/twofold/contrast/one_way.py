@@ -30,22 +30,22 @@ class LogSumExp(torch.autograd.Function):
         ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, tile: int | None
     ) -> Tensor:
         tiles = RowTiles(anchors, candidates, scale, rule, tile)
-        log_sum = _values(tiles)
+        log_sum, powers = _values(tiles)
         if tiles.doubtful(log_sum.exp()):
             tiles.how = tiles.how._replace(direct=False)
-            log_sum = _values(tiles)
-        ctx.save_for_backward(anchors, candidates, scale, log_sum)
+            log_sum, powers = _values(tiles)
+        ctx.save_for_backward(anchors, candidates, scale, log_sum, *powers)
         ctx.rule, ctx.how = rule, tiles.how
         return log_sum
 
     @staticmethod
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        anchors, candidates, scale, log_sum = ctx.saved_tensors
+        anchors, candidates, scale, log_sum, *kept = ctx.saved_tensors
         tiles = RowTiles(anchors, candidates, scale, ctx.rule, how=ctx.how)
         gradients = _Gradients(ctx, anchors, candidates, scale)
-        for rows in tiles:
-            powers, origin = tiles.powers(rows, origin=log_sum[rows])
+        for number, rows in enumerate(tiles):
+            powers, origin = kept[2 * number : 2 * number + 2] or tiles.powers(rows, origin=log_sum[rows])
             share = (origin - log_sum[rows]).exp()
             gradients.add(tiles, rows, powers, grads[0][rows] * _where_any(share, log_sum[rows]))
         return *gradients.total(scale), None, None
@@ -58,7 +58,7 @@ class SummedLogSumExp(torch.autograd.Function):
     def forward(
         ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, tile: int | None
     ) -> Tensor:
-        tiles = RowTiles(anchors, candidates, scale, rule, tile)
+        tiles = RowTiles(anchors, candidates, scale, rule, tile, keep=False)
         gradients = _Gradients(ctx, anchors, candidates, scale)
         total = _with_gradients(tiles, gradients)
         if total is None:
@@ -75,12 +75,14 @@ class SummedLogSumExp(torch.autograd.Function):
         return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None, None
 
 
-def _values(tiles: RowTiles) -> Tensor:
-    log_sum = tiles.anchors.new_empty(len(tiles.anchors))
+def _values(tiles: RowTiles) -> tuple[Tensor, list[Tensor]]:
+    """The values, and each tile's powers and what was subtracted from their logits, if tiles are kept."""
+    log_sum, kept = tiles.anchors.new_empty(len(tiles.anchors)), []
     for rows in tiles:
         powers, origin = tiles.powers(rows)
         log_sum[rows] = origin + _totals(powers, log_sum.dtype).log()
-    return log_sum
+        kept += [powers, origin] if tiles.how.kept else []
+    return log_sum, kept
 
 
 def _with_gradients(tiles: RowTiles, gradients: _Gradients) -> Tensor | None:

@@ -22,6 +22,8 @@ ROW_TILE = 512
 TILE_NUMBERS = 1 << 22
 """Most numbers of a tile of rows (16 MB in float32), as long as it has ``FEWEST_ROWS``."""
 FEWEST_ROWS = 64
+KEPT_NUMBERS = 1 << 22
+"""Up to so many numbers (16 MB in float32) the powers of all tiles are kept for the backward pass."""
 LARGEST_DIRECT = 60.0
 """exp(±60) and sums of millions of them are ordinary float32 numbers."""
 _SMALLEST_TOTAL, _LARGEST_TOTAL = 1e-30, 1e37
@@ -33,6 +35,8 @@ class How(NamedTuple):
     step: int
     direct: bool
     dtype: torch.dtype
+    kept: bool = False
+    """Whether each tile has memory of its own, for the backward pass."""
 
 
 class RowTiles:
@@ -46,6 +50,7 @@ class RowTiles:
         tile: Most rows of a tile; None chooses.
         how: What another object for the same problem has found.
         largest: A bound of all logits that is known already.
+        keep: Whether tiles may be kept, if they are few.
     """
 
     def __init__(
@@ -57,24 +62,26 @@ class RowTiles:
         tile: int | None = None,
         how: How | None = None,
         largest: float | None = None,
+        keep: bool = True,
     ) -> None:
         if how is None:
             largest = largest_logit(anchors, candidates, scale) if largest is None else largest
             step = _row_step(anchors, candidates, tile)
-            how = How(step, direct=largest <= LARGEST_DIRECT, dtype=dtype_for(anchors, rule, largest))
+            kept = keep and len(anchors) * len(candidates) <= KEPT_NUMBERS
+            how = How(step, direct=largest <= LARGEST_DIRECT, dtype=dtype_for(anchors, rule, largest), kept=kept)
         self.how = how
         self.anchors, self.scale, self.rule = anchors, scale.expand(len(anchors)), rule
         self.candidates = candidates.to(self.how.dtype)
         self.weighted = False
         """Whether the rule gave weights other than yes and no."""
         self.columns = torch.arange(len(candidates), device=anchors.device)
-        self._buffer = self.candidates.new_empty(self.how.step * len(candidates))
+        self._buffer = Buffer(self.candidates, self.how.step * len(candidates), fresh=how.kept)
 
     def __iter__(self) -> Iterator[slice]:
         return iter(spans(len(self.anchors), self.how.step))
 
     def similarity(self, rows: slice) -> Tensor:
-        """s, ``(rows, m)``; overwritten by the next tile."""
+        """s, ``(rows, m)``; overwritten by the next tile, unless tiles are kept."""
         return self._product(self.anchors[rows])
 
     def weight(self, rows: slice, similarity: Tensor) -> Tensor | None:
@@ -122,13 +129,32 @@ class RowTiles:
         return logits.add_(weight.to(logits.dtype).log_())
 
     def _product(self, own: Tensor) -> Tensor:
-        out = self._buffer[: len(own) * len(self.candidates)].view(len(own), len(self.candidates))
-        return torch.mm(own.to(self.candidates.dtype), self.candidates.T, out=out)
+        return self._buffer.product(own.to(self.candidates.dtype), self.candidates)
 
     def _leave_out(self, tile: Tensor, rows: slice, value: float) -> Tensor:
         if isinstance(self.rule, AllBut):
             tile.scatter_(1, self.rule.positions[rows], value)
         return tile
+
+
+class Buffer:
+    """Memory for one tile after the other.
+
+    Args:
+        like: Gives type and device.
+        numbers: Of the largest tile.
+        fresh: Give each tile memory of its own instead.
+    """
+
+    def __init__(self, like: Tensor, numbers: int, *, fresh: bool) -> None:
+        self._memory = None if fresh else like.new_empty(numbers)
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        """``left @ right.T``."""
+        if self._memory is None:
+            return torch.mm(left, right.T)
+        out = self._memory[: len(left) * len(right)].view(len(left), len(right))
+        return torch.mm(left, right.T, out=out)
 
 
 def exact_tiles(anchors: Tensor, candidates: Tensor, rule: Rule | None, tile: int | None) -> RowTiles:

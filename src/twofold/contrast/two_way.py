@@ -20,10 +20,20 @@ from torch import Tensor
 from twofold.contrast.autograd import tiled_backward
 from twofold.contrast.pairs import AllBut, Rule
 from twofold.contrast.products import add_product
-from twofold.contrast.tiles import LARGEST_DIRECT, How, RowTiles, dtype_for, largest_logit, spans, weight_of
+from twofold.contrast.tiles import (
+    KEPT_NUMBERS,
+    LARGEST_DIRECT,
+    Buffer,
+    How,
+    RowTiles,
+    dtype_for,
+    largest_logit,
+    spans,
+    weight_of,
+)
 
-SQUARE_TILE = 1024
-"""Rows and columns of a tile of a symmetric matrix."""
+STRIP_ROWS, STRIP_COLUMNS = 512, 4096
+"""Most rows and columns of a tile of a symmetric matrix."""
 
 
 def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor) -> float | None:
@@ -53,16 +63,18 @@ class Symmetric(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, scale: Tensor, rule: Rule | None, largest: float, tile: int | None) -> Tensor:
-        how = How(min(tile or SQUARE_TILE, len(rows)), direct=True, dtype=dtype_for(rows, rule, largest))
-        blocks = _Blocks(rows, scale, rule, how)
+        kept = len(rows) ** 2 <= 2 * KEPT_NUMBERS
+        how = How(min(tile or STRIP_ROWS, len(rows)), True, dtype_for(rows, rule, largest), kept)
+        strips, powers = _Strips(rows, scale, rule, how), []
         totals = rows.new_zeros(len(rows))
-        for upper, lower in blocks:
-            own, others = blocks.powers(upper, lower)
+        for upper, lower in strips:
+            own, others = strips.powers(upper, lower)
             totals[upper] += own.sum(1, dtype=totals.dtype)
-            if upper != lower:
-                totals[lower] += others.sum(0, dtype=totals.dtype)
-        # A single tile is kept: there is nothing to save.
-        ctx.save_for_backward(rows, scale, totals, *((own, others) if how.step == len(rows) else ()))
+            below, right = _off_diagonal(upper, lower)
+            if right.start < own.shape[1]:
+                totals[below] += others[:, right].sum(0, dtype=totals.dtype)
+            powers += [own, others] if kept else []
+        ctx.save_for_backward(rows, scale, totals, *powers)
         ctx.rule, ctx.how = rule, how
         return totals.log()
 
@@ -70,14 +82,15 @@ class Symmetric(torch.autograd.Function):
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         rows, scale, totals, *kept = ctx.saved_tensors
-        blocks, gradient = _Blocks(rows, scale, ctx.rule, ctx.how), torch.zeros_like(rows)
+        strips, gradient = _Strips(rows, scale, ctx.rule, ctx.how), torch.zeros_like(rows)
         force = (grads[0] * scale / totals).masked_fill(totals == 0, 0.0)
-        for upper, lower in blocks:
-            own, others = kept or blocks.powers(upper, lower)
+        for number, (upper, lower) in enumerate(strips):
+            own, others = kept[2 * number : 2 * number + 2] or strips.powers(upper, lower)
             pull = _pull(own, others, force[upper], force[lower], in_place=not kept)
-            add_product(gradient[upper], pull, blocks.cast[lower])
-            if upper != lower:
-                add_product(gradient[lower], pull.T, blocks.cast[upper])
+            add_product(gradient[upper], pull, strips.cast[lower])
+            below, right = _off_diagonal(upper, lower)
+            if right.start < pull.shape[1]:
+                add_product(gradient[below], pull[:, right].T, strips.cast[upper])
         # Σ_ij W_ij s_ij counts each anchor's share in both of its roles.
         of_scale = (rows * gradient).sum() / (2 * scale) if ctx.needs_input_grad[1] else None
         return gradient, of_scale, None, None, None
@@ -92,12 +105,13 @@ class BothWays(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         tiles = RowTiles(anchors, candidates, scale, None, tile, largest=largest)
         along_rows, along_columns = anchors.new_empty(len(anchors)), anchors.new_zeros(len(candidates))
+        powers: list[Tensor] = []
         for rows in tiles:
             own, others = _both_powers(tiles, rows, scale)
             along_rows[rows] = own.sum(1, dtype=anchors.dtype)
             along_columns += others.sum(0, dtype=anchors.dtype)
-        kept = (own, others) if tiles.how.step == len(anchors) else ()
-        ctx.save_for_backward(anchors, candidates, scale, along_rows, along_columns, *kept)
+            powers += [own, others] if tiles.how.kept else []
+        ctx.save_for_backward(anchors, candidates, scale, along_rows, along_columns, *powers)
         ctx.how = tiles.how
         return along_rows.log(), along_columns.log()
 
@@ -108,8 +122,8 @@ class BothWays(torch.autograd.Function):
         tiles = RowTiles(anchors, candidates, scale, how=ctx.how)
         force, counterforce = grads[0] * scale / along_rows, grads[1] * scale / along_columns
         of_anchors, of_candidates = torch.empty_like(anchors), torch.zeros_like(candidates)
-        for rows in tiles:
-            own, others = kept or _both_powers(tiles, rows, scale)
+        for number, rows in enumerate(tiles):
+            own, others = kept[2 * number : 2 * number + 2] or _both_powers(tiles, rows, scale)
             pull = _pull(own, others, force[rows], counterforce, in_place=not kept)
             of_anchors[rows] = torch.mm(pull, tiles.candidates)
             add_product(of_candidates, pull.T, anchors[rows])
@@ -136,8 +150,14 @@ def _pull(own: Tensor, others: Tensor, force: Tensor, counterforce: Tensor, *, i
     return own.addcmul_(others, counterforce.to(own.dtype).expand_as(others))
 
 
-class _Blocks:
-    """Square tiles of rows with themselves, on and above the diagonal."""
+def _off_diagonal(upper: slice, lower: slice) -> tuple[slice, slice]:
+    """Of the columns of a tile those that stand for a tile below the diagonal too: as rows, and within the tile."""
+    below = slice(max(lower.start, upper.stop), lower.stop)
+    return below, slice(below.start - lower.start, None)
+
+
+class _Strips:
+    """Tiles of rows with themselves, each strip of rows from its square on the diagonal to the right."""
 
     def __init__(self, rows: Tensor, scale: Tensor, rule: Rule | None, how: How) -> None:
         self.how, self.rule, self.uniform = how, rule, scale.ndim == 0
@@ -146,18 +166,18 @@ class _Blocks:
         self.cast = rows.to(self.how.dtype)
         self.scaled = (rows * scale).to(self.how.dtype) if self.uniform and self.mutual else self.cast
         self.scale = scale.to(self.how.dtype).expand(len(rows))
-        self._buffer = self.cast.new_empty(self.how.step**2)
+        self._buffer = Buffer(self.cast, how.step * min(len(rows), max(STRIP_COLUMNS, how.step)), fresh=how.kept)
         self._numbers = torch.arange(len(rows), device=rows.device)
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
-        parts = spans(len(self.cast), self.how.step)
-        return ((upper, lower) for place, upper in enumerate(parts) for lower in parts[place:])
+        total = len(self.cast)
+        for upper in spans(total, self.how.step):
+            for lower in spans(total - upper.start, max(STRIP_COLUMNS, self.how.step)):
+                yield upper, slice(upper.start + lower.start, upper.start + lower.stop)
 
     def powers(self, upper: slice, lower: slice) -> tuple[Tensor, Tensor]:
         """w_ij exp(k_i s_ij) and w_ji exp(k_j s_ij), ``(upper, lower)``: the same tensor where they are equal."""
-        left, right = self.scaled[upper], self.cast[lower]
-        out = self._buffer[: len(left) * len(right)].view(len(left), len(right))
-        product = torch.mm(left, right.T, out=out)
+        product = self._buffer.product(self.scaled[upper], self.cast[lower])
         if self.uniform and self.mutual:
             powers = product.exp_()
             self._leave_out(powers, upper, lower)

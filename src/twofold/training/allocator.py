@@ -15,6 +15,8 @@ from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_KEPT = 2**30
+_USUAL_MMAP, _USUAL_TRIM = 32 * 2**20, 64 * 2**20
+"""Where the library itself gets to, in a process that frees large blocks (DEFAULT_MMAP_THRESHOLD_MAX, twice that)."""
 _CHOSEN_BY_USER = (
     "MALLOC_TRIM_THRESHOLD_",
     "MALLOC_MMAP_THRESHOLD_",
@@ -29,7 +31,8 @@ def freed_memory_is_kept() -> Iterator[None]:
     """Inside, freed tensors of up to 1 GB stay with the process for the next ones; afterwards they go back.
 
     The most that the process holds at a time does not change but for fragmentation; what it holds between two steps
-    does. The setting is the process's and cannot be read, so it stays; at the end what is free is given back once.
+    does. The setting is the process's and cannot be read; afterwards it is what the library itself would have arrived
+    at, and what is free is given back.
     Nothing is done with another C library, another system, or if the environment sets one of the library's variables
     for it (``MALLOC_MMAP_THRESHOLD_``, ``GLIBC_TUNABLES`` ...). Memory of GPUs is not concerned.
     """
@@ -42,6 +45,8 @@ def freed_memory_is_kept() -> Iterator[None]:
     try:
         yield
     finally:
+        library.mallopt(_MMAP_THRESHOLD, _USUAL_MMAP)
+        library.mallopt(_TRIM_THRESHOLD, _USUAL_TRIM)
         library.malloc_trim(0)
 
 

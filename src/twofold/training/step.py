@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -71,7 +72,7 @@ class StepMaker:
             RunError: If the memory does not suffice.
         """
         try:
-            with products.reduced(self.reduced_loss):
+            with products.reduced() if self.reduced_loss else nullcontext():
                 outputs, losses = self._gradients(step, rank, batch)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
