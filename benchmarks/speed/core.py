@@ -1,6 +1,6 @@
 """The contrastive losses alone, forward and backward, against the products they need and against other libraries.
 
-    python benchmarks/speed/core.py [--part time|memory|large]
+    python benchmarks/speed/core.py [--part time|memory]
 
 ``time``: NT-Xent (n views in all), InfoNCE, CLIP and SupCon (n / 20 classes) on unit rows in float32. The bound is what
 InfoNCE cannot do without: three products of matrices in tiles of 512 rows, into buffers that exist already. ``reduced``
@@ -13,15 +13,15 @@ pytorch-metric-learning's NTXentLoss in SelfSupervisedLoss and its SupConLoss, a
 of all logits as everybody writes it. They get the rows normalized or not, as they ask for; ours normalizes in each
 call.
 
-``memory``: the most that a call held beyond what was there before, less the gradients that all of them give back.
-``large``: n = 131,072, ours alone, at temperatures from 0.5 to 0.005. Sizes at which a peer would need more than
-``--gib`` are left out and say so.
+``memory``: the most that a call held beyond what was there before, less the gradients that all of them give back; and
+n = 131,072, ours alone, at a usual temperature and at one so small that exponentials need the row's maximum. Sizes at
+which a peer would need more than ``--gib`` are left out and say so.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -43,46 +43,49 @@ LIMITS = {"nt_xent": 1.1, "info_nce": 1.25, "clip": 1.8, "supcon": 1.4}
 DENSE_COPIES = {"lightly": 4, "open_clip": 4, "cross entropy": 3, "pml": 4}
 """Matrices of n x n float32 that a peer holds at once, about, for the choice of what is tried."""
 MOST_FOR_PML = 256
-LARGEST_WIDE, LARGEST_OF_ALL = 8192, 16384
-"""Up to these sizes d = 512, and all losses, are measured: beyond, minutes would go by."""
+WIDE, LARGEST_OF_ALL = (512, 2048, 8192), 8192
+"""Sizes with d = 512, and up to where all four losses are measured: beyond, minutes would go by."""
 
 
 def main() -> None:
-    """Measure and write the result."""
+    """Measure and write the results, each part into a file of its own."""
     arguments = _arguments()
     start(arguments)
     sizes = [n for n in SIZES if n <= arguments.largest] if not arguments.quick else [512, 2048]
-    widths = [128, 512] if not arguments.quick else [128]
-    rows: list[Row] = []
-    exponents: dict[str, float] = {}
     if arguments.part in ("all", "time"):
-        for d in widths:
-            rows += [row for n in sizes if d == 128 or n <= LARGEST_WIDE for row in times(n, d, arguments)]
-        rows += [variants(8192 if not arguments.quick else 2048, d) for d in widths]
-    if arguments.part in ("all", "memory"):
-        found = [row for n in sizes if n >= 2048 for row in memories(n, arguments)]
-        rows += found
-        for kind in KINDS:
-            ours = [row for row in found if row["case"]["loss"] == kind]
-            if len(ours) > 2:
-                costs = [row["arms"]["twofold"]["median"] for row in ours]
-                exponents[f"memory of {kind} over n"] = exponent([row["case"]["n"] for row in ours], costs)
-    if arguments.part in ("all", "large") and not arguments.quick:
-        rows += [large(tau) for tau in (0.5, 0.1, 0.01, 0.005)]
-    print(exponents)
-    write(
-        arguments,
-        title="The contrastive losses alone",
-        numbers=[1, 2, 3],
-        rows=rows,
-        peers=PEERS,
-        exponents=exponents,
-        notes=[
-            "The bound holds for InfoNCE, whose matrix is not symmetric: NT-Xent falls below it, since it computes "
-            "each similarity once for both rows.",
-            "Targets against peers are set at n = 8192; at other sizes the target is not to be slower than the best.",
-        ],
+        measure_time(arguments, sizes)
+    if arguments.part == "memory" or (arguments.part == "all" and not arguments.quick):
+        arguments.out = arguments.out.with_name("core_memory.json")
+        measure_memory(arguments, [n for n in sizes if n >= 2048])
+
+
+def measure_time(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
+    """All losses at all sizes, and NT-Xent's variants."""
+    rows = [row for n in sizes for row in times(n, 128, arguments)]
+    if not arguments.quick:
+        rows += [row for n in WIDE for row in times(n, 512, arguments)]
+    rows.append(variants(2048 if arguments.quick else 8192, 128))
+    note = (
+        "The bound holds for InfoNCE, whose matrix is not symmetric: NT-Xent and SupCon can fall below it, since they "
+        "compute each similarity once for both rows. Targets against peers are set at n = 8192; at other sizes the "
+        "target is not to be slower than the best of them."
     )
+    write(arguments, title="Losses alone", numbers=[1, 3], rows=rows, peers=PEERS, notes=[note])
+
+
+def measure_memory(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
+    """Peak memory of all losses, and NT-Xent of 131,072 rows."""
+    rows: list[Row] = [row for n in sizes for row in memories(n, arguments)]
+    slopes = {}
+    for kind in KINDS[:2]:
+        ours = [row for row in rows if row["case"]["loss"] == kind]
+        costs = [row["arms"]["twofold"]["median"] for row in ours]
+        slopes[f"memory of {kind} over n"] = exponent([row["case"]["n"] for row in ours], costs)
+    print(slopes)
+    if not arguments.quick:
+        rows += [large(tau) for tau in (0.1, 0.01)]
+    notes = ["Gradients of the rows are not counted: all give them back. At n = 2048 tiles are kept, 8 MB or more."]
+    write(arguments, title="Memory of losses", numbers=[2], rows=rows, peers=PEERS, exponents=slopes, notes=notes)
 
 
 def times(n: int, d: int, arguments: argparse.Namespace) -> list[Row]:
@@ -148,7 +151,7 @@ def memories(n: int, arguments: argparse.Namespace) -> list[Row]:
         gradients = 4 * d * n * (1 if kind in ("nt_xent", "supcon") else 2) / 2**20
         targets = [Target(at_most=limit)] if limit else []
         targets += [Target(name, at_least=30.0) for name in peers if n == 8192]
-        case = {"loss": kind, "n": n, "d": d, "measured": "memory"}
+        case = {"loss": kind, "n": n, "d": d}
         found.append(weigh(case, arms, absent=absent, targets=targets, floor=gradients))
     return found
 
@@ -158,8 +161,8 @@ def large(tau: float) -> Row:
     n, d = 131072, 128
     z = _views(n, d)
     peak = peak_of(_step(lambda: nt_xent(z, temperature=tau), z))
-    loss = float(nt_xent(z.detach(), temperature=tau))
-    case = {"loss": "nt_xent", "n": n, "d": d, "temperature": tau, "measured": "memory", "finite": loss == loss}
+    assert z.grad is not None
+    case = {"loss": "nt_xent", "n": n, "d": d, "temperature": tau, "finite": bool(z.grad.isfinite().all())}
     return value(case, "MB", {"twofold": peak}, targets=[Target(at_most=1024.0)])
 
 
@@ -300,7 +303,7 @@ def _pml_supcon(n: int, d: int) -> Call:
 
 def _arguments() -> argparse.Namespace:
     made = parser(__doc__, "core")
-    made.add_argument("--part", choices=["all", "time", "memory", "large"], default="all")
+    made.add_argument("--part", choices=["all", "time", "memory"], default="all")
     made.add_argument("--largest", type=int, default=SIZES[-1], help="largest n")
     made.add_argument("--gib", type=float, default=9.0, help="most memory that a peer may take")
     return made.parse_args()

@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "results" / "speed.md"
 PICTURES = PAGE.parent / "speed"
 ORDER = (
     "core",
+    "core_memory",
     "views",
     "views_quality",
     "reading",
@@ -34,7 +35,7 @@ ORDER = (
 CURVES = {
     "core-time": ("core", {"loss": "nt_xent", "d": 128}, "s", "NT-Xent forward and backward, d = 128"),
     "core-clip": ("core", {"loss": "clip", "d": 128}, "s", "CLIP's loss forward and backward, d = 128"),
-    "core-memory": ("core", {"loss": "nt_xent", "measured": "memory"}, "MB", "Memory of NT-Xent, d = 128"),
+    "core-memory": ("core_memory", {"loss": "nt_xent", "d": 128}, "MB", "Memory of NT-Xent, d = 128"),
 }
 """Name of a picture → result file, which cases, unit and title; the horizontal axis is n."""
 

@@ -19,8 +19,8 @@ from twofold.contrast.products import LARGEST_LOGIT, product_dtype
 
 ROW_TILE = 512
 """Most rows of a tile."""
-TILE_NUMBERS = 1 << 22
-"""Most numbers of a tile of rows (16 MB in float32), as long as it has ``FEWEST_ROWS``."""
+TILE_NUMBERS = 1 << 20
+"""Most numbers of a tile of rows (4 MB in float32, what caches hold), as long as it has ``FEWEST_ROWS``."""
 FEWEST_ROWS = 64
 KEPT_NUMBERS = 1 << 22
 """Up to so many numbers (16 MB in float32) the powers of all tiles are kept for the backward pass."""
@@ -155,6 +155,11 @@ class Buffer:
             return torch.mm(left, right.T)
         out = self._memory[: len(left) * len(right)].view(len(left), len(right))
         return torch.mm(left, right.T, out=out)
+
+    def times(self, tile: Tensor, factor: Tensor | float) -> Tensor:
+        """``tile * factor``, in the type of ``tile``."""
+        out = torch.empty_like(tile) if self._memory is None else self._memory[: tile.numel()].view(tile.shape)
+        return torch.mul(tile, factor, out=out)
 
 
 def exact_tiles(anchors: Tensor, candidates: Tensor, rule: Rule | None, tile: int | None) -> RowTiles:

@@ -166,7 +166,9 @@ class _Strips:
         self.cast = rows.to(self.how.dtype)
         self.scaled = (rows * scale).to(self.how.dtype) if self.uniform and self.mutual else self.cast
         self.scale = scale.to(self.how.dtype).expand(len(rows))
-        self._buffer = Buffer(self.cast, how.step * min(len(rows), max(STRIP_COLUMNS, how.step)), fresh=how.kept)
+        numbers = how.step * min(len(rows), max(STRIP_COLUMNS, how.step))
+        self._buffer = Buffer(self.cast, numbers, fresh=how.kept)
+        self._second = Buffer(self.cast, 0 if self.uniform and self.mutual else numbers, fresh=how.kept)
         self._numbers = torch.arange(len(rows), device=rows.device)
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
@@ -185,9 +187,9 @@ class _Strips:
         forth, back = self._weights(upper, lower, product)
         if self.uniform:
             own = product.mul_(self.scale[upper, None]).exp_()
-            others = own.clone() if back is None else own * back
+            others = self._second.times(own, 1.0 if back is None else back)
         else:
-            own = (product * self.scale[upper, None]).exp_()
+            own = self._second.times(product, self.scale[upper, None]).exp_()
             others = product.mul_(self.scale[lower]).exp_()
             if back is not None:
                 others.mul_(back)
