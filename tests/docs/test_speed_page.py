@@ -41,9 +41,11 @@ def row_of(harness, ours: float, theirs: float, *targets):
 def test_the_page_shows_the_results(results):
     """If this fails: python benchmarks/speed/page.py"""
     page = load("page")
-    assert page.PAGE.read_text(encoding="utf-8") == page.page(results)
-    for name in page.CURVES:
-        assert (page.PICTURES / f"{name}.svg").is_file()
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert text == page.page(results)
+    shown = [name for name in page.CURVES if f"speed/{name}.svg" in text]
+    assert shown
+    assert all((page.PICTURES / f"{name}.svg").is_file() for name in shown)
 
 
 def test_every_target_of_the_results_is_judged_by_its_figures(results):
@@ -88,8 +90,8 @@ def test_races_are_run_in_turns_and_ratios_taken_in_each_round(harness):
         rounds=2,
         least_seconds=0,
     )
-    assert order[:4] == ["twofold", "twofold", "peer", "peer"], "unmeasured calls"
-    assert order[4:] == ["twofold", "peer", "peer", "twofold"], "the second round begins with the other one"
+    assert order[:2] == ["twofold", "peer"], "unmeasured calls"
+    assert order[2:] == ["twofold", "peer", "peer", "twofold"], "the second round begins with the other one"
     assert row["arms"]["peer"]["rounds"] == 2
     assert row["ratios"]["peer"]["low"] <= row["ratios"]["peer"]["median"] <= row["ratios"]["peer"]["high"]
 

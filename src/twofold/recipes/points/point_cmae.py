@@ -27,8 +27,8 @@ class PointCMAE(PointMAE):
     both and any patch of the other mask, which pulls every token towards every other: not done here. Class tokens,
     which it has besides, are left out: the embedding is the maximum and the mean of all tokens.
 
-    Measured on 11 categories of furniture (``benchmarks/modalities/results/points.json``): like Point-MAE it stays below its
-    untrained encoder, 0.358 ± 0.017 against 0.400 in 20-NN accuracy.
+    Measured on 11 categories of furniture (benchmarks/modalities/results/points.json): like Point-MAE it stays below
+    its untrained encoder, 0.358 ± 0.017 against 0.400 in 20-NN accuracy.
 
     Args:
         reconstruction_weight: λ_r; 1000 in the paper's code, against collapse.
