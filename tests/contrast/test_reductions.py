@@ -272,8 +272,8 @@ def test_large_problems_are_tiled_without_being_asked() -> None:
     logsumexp(torch.randn(1025, 2), torch.randn(1024, 2), rule=rule)
     assert rows_seen == [512, 512, 1]
     rows_seen.clear()
-    logsumexp(torch.randn(200, 2), torch.randn(100_000, 2), rule=rule)  # a tile holds a million numbers at most,
-    assert rows_seen == [64, 64, 64, 8]  # but for its fewest rows
+    logsumexp(torch.randn(600, 2), torch.randn(20_000, 2), rule=rule)  # a tile holds a million numbers at most,
+    assert rows_seen == [256, 256, 88]  # but for its fewest rows
 
 
 @pytest.mark.parametrize("tile", [0, 3])

@@ -53,7 +53,7 @@ def test_encoders_are_never_fetched(saved: Path, name: str, monkeypatch: pytest.
     ("name", "rebuild"),
     [
         ("timm:hf-hub:evil/model", {"timm": "hf-hub:evil/model"}),
-        ("timm:resnet18", {"timm": "local-dir:/tmp/model"}),
+        ("timm:resnet18", {"timm": "local-dir:model"}),
         ("timm:resnet18", {"timm": "../model"}),
         ("torchvision:resnet18", {"torchvision": "evil/model"}),
         ("torchvision:resnet18", {"torchvision": ["resnet18"]}),

@@ -13,7 +13,6 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from twofold.contrast.reductions import DENSE_PAIRS
 from twofold.errors import RunError
 from twofold.training import checkpoint, metrics_log
 from twofold.training.progress import NullProgress
@@ -239,29 +238,6 @@ def test_workers_do_not_change_the_result(quick_fit, digits_set):
     first, _ = quick_fit("simclr", digits_set, workers=0)
     second, _ = quick_fit("simclr", digits_set, workers=3)
     assert states_differ(first, second) == []
-
-
-def test_bf16_trains(quick_fit, digits_set, tmp_path):
-    recipe, result = quick_fit("simclr", digits_set, out=tmp_path, epochs=4, precision="bf16", lr=3e-3)
-    losses = [record["loss"] for record in metrics_log.read(tmp_path / "metrics.jsonl")]
-    assert sum(losses[-4:]) < sum(losses[:4])
-    assert {value.dtype for value in recipe.state_dict().values() if value.is_floating_point()} == {torch.float32}
-    exact, _ = quick_fit("simclr", digits_set, epochs=4, lr=3e-3)
-    assert states_differ(recipe, exact) != []
-    assert result.last["loss"] == pytest.approx(losses[-1])
-
-
-def test_loss_precision_changes_the_products_of_large_losses_only(quick_fit, digits_set):
-    def last_loss(loss_precision, batch_size):
-        _, result = quick_fit("simclr", digits_set, batch_size=batch_size, loss_precision=loss_precision)
-        return result.last["loss"]
-
-    assert last_loss("bf16", 48) == last_loss("float32", 48), "96 × 96 pairs are not tiled"
-    everything = len(digits_set)
-    assert (2 * everything) ** 2 > DENSE_PAIRS
-    rough, exact = last_loss("bf16", everything), last_loss("float32", everything)
-    assert rough != exact
-    assert rough == pytest.approx(exact, abs=2e-3)
 
 
 @pytest.mark.parametrize("poisoned", ["views", "loss"])

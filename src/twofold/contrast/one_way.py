@@ -19,7 +19,7 @@ from torch import Tensor
 from twofold.contrast.autograd import tiled_backward
 from twofold.contrast.pairs import Rule
 from twofold.contrast.products import add_product
-from twofold.contrast.tiles import RowTiles
+from twofold.contrast.tiles import RowTiles, kept_tile
 
 
 class LogSumExp(torch.autograd.Function):
@@ -45,7 +45,7 @@ class LogSumExp(torch.autograd.Function):
         tiles = RowTiles(anchors, candidates, scale, ctx.rule, how=ctx.how)
         gradients = _Gradients(ctx, anchors, candidates, scale)
         for number, rows in enumerate(tiles):
-            powers, origin = kept[2 * number : 2 * number + 2] or tiles.powers(rows, origin=log_sum[rows])
+            powers, origin = kept_tile(kept, number) or tiles.powers(rows, origin=log_sum[rows])
             share = (origin - log_sum[rows]).exp()
             gradients.add(tiles, rows, powers, grads[0][rows] * _where_any(share, log_sum[rows]))
         return *gradients.total(scale), None, None

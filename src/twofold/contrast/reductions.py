@@ -68,6 +68,9 @@ def logsumexp(
         rule: The pair rule that gives w_ij; all ones without it.
         reduction: ``"none"`` (``(n,)``), ``"mean"`` or ``"sum"`` over anchors; these take fewer products of matrices.
         tile: Rows to a tile; None chooses by size, 0 forces the dense path.
+
+    Raises:
+        ValueError: On rows or scales of other shapes, or another word for the reduction.
     """
     anchors, candidates = _check(anchors, candidates)
     check_reduction(reduction)

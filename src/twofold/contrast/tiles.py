@@ -21,7 +21,8 @@ ROW_TILE = 512
 """Most rows of a tile."""
 TILE_NUMBERS = 1 << 20
 """Most numbers of a tile of rows (4 MB in float32, what caches hold), as long as it has ``FEWEST_ROWS``."""
-FEWEST_ROWS = 64
+FEWEST_ROWS = 256
+"""Fewer rows make products of matrices slow."""
 KEPT_NUMBERS = 1 << 22
 """Up to so many numbers (16 MB in float32) the powers of all tiles are kept for the backward pass."""
 LARGEST_DIRECT = 60.0
@@ -75,7 +76,9 @@ class RowTiles:
         self.weighted = False
         """Whether the rule gave weights other than yes and no."""
         self.columns = torch.arange(len(candidates), device=anchors.device)
-        self._buffer = Buffer(self.candidates, self.how.step * len(candidates), fresh=how.kept)
+        self._buffer, self.second = (
+            Buffer(self.candidates, self.how.step * len(candidates), fresh=how.kept) for _ in range(2)
+        )
 
     def __iter__(self) -> Iterator[slice]:
         return iter(spans(len(self.anchors), self.how.step))
@@ -138,7 +141,7 @@ class RowTiles:
 
 
 class Buffer:
-    """Memory for one tile after the other.
+    """Memory for one tile after the other, taken when the first one comes.
 
     Args:
         like: Gives type and device.
@@ -147,19 +150,28 @@ class Buffer:
     """
 
     def __init__(self, like: Tensor, numbers: int, *, fresh: bool) -> None:
-        self._memory = None if fresh else like.new_empty(numbers)
+        self._like, self._numbers, self._fresh = like, numbers, fresh
+        self._memory: Tensor | None = None
 
     def product(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right.T``."""
-        if self._memory is None:
-            return torch.mm(left, right.T)
-        out = self._memory[: len(left) * len(right)].view(len(left), len(right))
-        return torch.mm(left, right.T, out=out)
+        return torch.mm(left, right.T, out=self._tile(len(left), len(right)))
 
     def times(self, tile: Tensor, factor: Tensor | float) -> Tensor:
         """``tile * factor``, in the type of ``tile``."""
-        out = torch.empty_like(tile) if self._memory is None else self._memory[: tile.numel()].view(tile.shape)
-        return torch.mul(tile, factor, out=out)
+        return torch.mul(tile, factor, out=self._tile(*tile.shape))
+
+    def _tile(self, rows: int, columns: int) -> Tensor:
+        if self._fresh:
+            return self._like.new_empty(rows, columns)
+        if self._memory is None:
+            self._memory = self._like.new_empty(self._numbers)
+        return self._memory[: rows * columns].view(rows, columns)
+
+
+def kept_tile(kept: list[Tensor], number: int) -> tuple[Tensor, Tensor] | None:
+    """What was kept of a tile, two tensors; None if nothing was."""
+    return (kept[2 * number], kept[2 * number + 1]) if kept else None
 
 
 def exact_tiles(anchors: Tensor, candidates: Tensor, rule: Rule | None, tile: int | None) -> RowTiles:

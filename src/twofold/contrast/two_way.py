@@ -27,6 +27,7 @@ from twofold.contrast.tiles import (
     How,
     RowTiles,
     dtype_for,
+    kept_tile,
     largest_logit,
     spans,
     weight_of,
@@ -39,12 +40,13 @@ STRIP_ROWS, STRIP_COLUMNS = 512, 4096
 def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor) -> float | None:
     """The largest logit, if these functions apply: it is small, and a scale that is learned is one number other than 0.
 
-    None where they do not.
+    None where they do not, and so on every accelerator.
     """
-    if scale.requires_grad and (scale.ndim == 1 or anchors.device.type != "cpu" or not bool(scale != 0)):
-        return None
     largest = largest_logit(anchors, candidates, scale)
-    return largest if largest <= LARGEST_DIRECT else None
+    if not largest <= LARGEST_DIRECT:
+        return None
+    can_be_learned = scale.ndim == 0 and bool(scale != 0)
+    return largest if can_be_learned or not scale.requires_grad else None
 
 
 def gives_weights(rule: Rule | None, rows: Tensor) -> bool:
@@ -85,7 +87,7 @@ class Symmetric(torch.autograd.Function):
         strips, gradient = _Strips(rows, scale, ctx.rule, ctx.how), torch.zeros_like(rows)
         force = (grads[0] * scale / totals).masked_fill(totals == 0, 0.0)
         for number, (upper, lower) in enumerate(strips):
-            own, others = kept[2 * number : 2 * number + 2] or strips.powers(upper, lower)
+            own, others = kept_tile(kept, number) or strips.powers(upper, lower)
             pull = _pull(own, others, force[upper], force[lower], in_place=not kept)
             add_product(gradient[upper], pull, strips.cast[lower])
             below, right = _off_diagonal(upper, lower)
@@ -123,7 +125,7 @@ class BothWays(torch.autograd.Function):
         force, counterforce = grads[0] * scale / along_rows, grads[1] * scale / along_columns
         of_anchors, of_candidates = torch.empty_like(anchors), torch.zeros_like(candidates)
         for number, rows in enumerate(tiles):
-            own, others = kept[2 * number : 2 * number + 2] or _both_powers(tiles, rows, scale)
+            own, others = kept_tile(kept, number) or _both_powers(tiles, rows, scale)
             pull = _pull(own, others, force[rows], counterforce, in_place=not kept)
             of_anchors[rows] = torch.mm(pull, tiles.candidates)
             add_product(of_candidates, pull.T, anchors[rows])
@@ -138,7 +140,8 @@ def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> tuple[Tensor, T
         return powers, powers
     similarity = tiles.similarity(rows)
     scale = scale.to(similarity.dtype)
-    return (similarity * scale[rows, None]).exp_(), similarity.mul_(scale).exp_()
+    own = tiles.second.times(similarity, scale[rows, None]).exp_()
+    return own, similarity.mul_(scale).exp_()
 
 
 def _pull(own: Tensor, others: Tensor, force: Tensor, counterforce: Tensor, *, in_place: bool) -> Tensor:
@@ -167,8 +170,7 @@ class _Strips:
         self.scaled = (rows * scale).to(self.how.dtype) if self.uniform and self.mutual else self.cast
         self.scale = scale.to(self.how.dtype).expand(len(rows))
         numbers = how.step * min(len(rows), max(STRIP_COLUMNS, how.step))
-        self._buffer = Buffer(self.cast, numbers, fresh=how.kept)
-        self._second = Buffer(self.cast, 0 if self.uniform and self.mutual else numbers, fresh=how.kept)
+        self._buffer, self._second = (Buffer(self.cast, numbers, fresh=how.kept) for _ in range(2))
         self._numbers = torch.arange(len(rows), device=rows.device)
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:

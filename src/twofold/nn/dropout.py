@@ -1,4 +1,4 @@
-"""Dropout whose masks are drawn four at a time on CPUs, where drawing them one by one takes a fifth of a step."""
+"""Dropout whose masks are drawn four at a time on CPUs, where drawing them one by one takes long."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Memory of the CPU that is used again instead of given back: on Linux with the GNU C library.
 
 That library maps every allocation above at most 32 MB anew and unmaps it when it is freed. The maps of a convolutional
-network are of that size, so a step spends much of its time on the system's page faults: on one machine, a ReLU on
-256 × 64 × 32 × 32 numbers took four times as long, and a step of a ResNet about 1.15 times.
+network are of that size, so a step spends much of its time on the system's page faults.
 """
 
 from __future__ import annotations

@@ -182,7 +182,8 @@ def _fetch(dataset: Dataset, index: Tensor, occasion: str = "") -> Batch:
         if isinstance(error, MemoryError):
             raise RunError(
                 f"The memory does not suffice for reading{occasion} (the samples {', '.join(names)}{more}). Take fewer "
-                "workers, a smaller batch_size or size, or cache=False. The run's checkpoints are as they were."
+                "workers, a smaller batch_size or size, or, of pictures, cache='disk'. The run's checkpoints are as "
+                "they were."
             ) from error
         raise DataError(
             f"Reading failed{occasion}, on one of the samples {', '.join(names)}{more}: {type(error).__name__}: {error}"

@@ -28,7 +28,7 @@ class TrainingOptions:
             norm sees the micro-batch. None takes the whole batch.
         precision: Number format of the networks; auto takes bf16 where the hardware computes in it.
         loss_precision: Number format of the products in losses over more than 65,536 pairs; bf16 is faster where the
-            hardware computes in it, and gradients are off by some 0.3 % (contrast/products.py).
+            hardware computes in it, and rounds gradients a little (docs/results/speed.md).
         device: Where to train, such as cpu, cuda or mps; auto takes CUDA if there is one.
         workers: Threads that read ahead; does not change the result.
         seed: Of initialization, order, views and everything else that is drawn.

@@ -40,9 +40,9 @@ def supervised(
     Raises:
         TypeError, ValueError: On other shapes, labels that are not one integer a sample, or a temperature ≤ 0.
     """
-    z, flat, scale, own, others = _prepare(z, labels, temperature, base_temperature, normalize)
+    flat, scale, classes = _prepare(z, labels, temperature, base_temperature, normalize)
     repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self())
-    losses = repulsion - scale * _mean_similarity(flat, own, others)
+    losses = repulsion - scale * _mean_similarity(flat, classes)
     return reduce_anchors(_rescaled(losses, scale, base_temperature), reduction)
 
 
@@ -62,18 +62,18 @@ def supervised_inside(
     At most :func:`supervised` (Jensen), and weaker in the paper, since easy positives hide hard ones. Arguments as
     there.
     """
-    z, flat, scale, own, others = _prepare(z, labels, temperature, base_temperature, normalize)
-    positives = both(flat.not_self(), same(own, others))
+    flat, scale, classes = _prepare(z, labels, temperature, base_temperature, normalize)
+    positives = both(flat.not_self(), same(classes[flat.positions], classes))
     repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self())
     attraction = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=positives)
-    count = (_class_sizes(own, others) - 1).to(z.dtype)
+    count = _positives(flat, classes).to(attraction.dtype)
     return reduce_anchors(_rescaled(repulsion - attraction + count.log(), scale, base_temperature), reduction)
 
 
 def _prepare(
     z: Tensor, labels: Tensor, temperature: Temperature, base_temperature: float | None, normalize: bool
-) -> tuple[Tensor, FlatViews, Tensor, Tensor, Tensor]:
-    """Checked and normalized views, laid out flat, 1/τ, and the classes of anchors and of candidates."""
+) -> tuple[FlatViews, Tensor, Tensor]:
+    """Checked and normalized views, laid out flat, 1/τ, and the class of each candidate, numbered from 0."""
     check_views("z", z)
     check_temperature(temperature)
     if base_temperature is not None:
@@ -88,38 +88,33 @@ def _prepare(
     flat = flatten_views(z)
     views = z.shape[0]
     keys = _keys(gather(labels.to(z.device)))
-    scale = inverse_temperature(temperature, z, views=views)
-    return z, flat, scale, keys[flat.anchor_items], keys.repeat(views)
+    return flat, inverse_temperature(temperature, z, views=views), _numbered(keys.repeat(views))
 
 
-def _mean_similarity(flat: FlatViews, own: Tensor, others: Tensor) -> Tensor:
+def _mean_similarity(flat: FlatViews, classes: Tensor) -> Tensor:
     """Each anchor's mean similarity to the other candidates of its class, ``(V·n,)``.
 
     Σ_p s(a, p) = a · Σ_p p: sums of classes take O(N·d), where all pairs would take O(N²·d).
     """
-    order, segments, where = _classes(own, others)
-    sums = torch.zeros_like(flat.candidates).index_add(0, segments, flat.candidates[order])
-    with_itself = (flat.anchors * sums[where]).sum(1)
-    itself = (flat.anchors * flat.candidates[flat.positions]).sum(1)
-    return (with_itself - itself) / (_class_sizes(own, others) - 1)
+    sums = torch.zeros_like(flat.candidates).index_add(0, classes, flat.candidates)[classes[flat.positions]]
+    others = sums - flat.candidates[flat.positions]
+    return (flat.anchors * others).sum(1) / _positives(flat, classes)
 
 
-def _class_sizes(own: Tensor, others: Tensor) -> Tensor:
-    """How many candidates each anchor's class has, itself among them, ``(V·n,)``."""
-    ascending = others.sort().values
-    return torch.searchsorted(ascending, own, right=True) - torch.searchsorted(ascending, own)
+def _positives(flat: FlatViews, classes: Tensor) -> Tensor:
+    """|P(a)|: how many other candidates each anchor's class has, ``(V·n,)``, at least one."""
+    return torch.zeros_like(classes).index_add(0, classes, torch.ones_like(classes))[classes[flat.positions]] - 1
 
 
-def _classes(own: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidates in the order of their classes, the class of each as a number from 0, and that of each anchor.
+def _numbered(keys: Tensor) -> Tensor:
+    """The same classes, numbered from 0: int64 ``(N,)``.
 
     Without ``unique``, whose result has a size that an accelerator would have to tell first.
     """
-    ascending, order = others.sort()
-    new = torch.ones_like(ascending)
-    new[1:] = (ascending[1:] != ascending[:-1]).to(new.dtype)
-    segments = new.cumsum(0) - 1
-    return order, segments, segments[torch.searchsorted(ascending, own)]
+    ascending, order = keys.sort()
+    number = torch.zeros_like(keys)
+    number[1:] = (ascending[1:] != ascending[:-1]).cumsum(0)
+    return torch.empty_like(number).scatter(0, order, number)
 
 
 def _keys(labels: Tensor) -> Tensor:

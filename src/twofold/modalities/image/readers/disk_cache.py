@@ -59,16 +59,18 @@ class DiskCache:
         self._lock = threading.Lock()
         self._full = threading.Event()
         lengths = {"pixels.bin": count * channels * size * size, "records.bin": count * _RECORD.size}
+        self._files: list[int] = []
+        self._closing = weakref.finalize(self, _close, self._files)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._files = [_opened(folder / name, length) for name, length in lengths.items()]
+            for name, length in lengths.items():
+                self._files.append(_opened(folder / name, length))
             _describe(folder, source=source, pictures=count, channels=channels, size=size)
         except OSError as error:
             raise DataError(
                 f"{source}: decoded pictures cannot be kept in {folder} ({error}). Choose another folder with "
                 "cache='disk:FOLDER', or read without (cache=False)"
             ) from error
-        self._closing = weakref.finalize(self, _close, list(self._files))
         _check_room(self._files[0], lengths["pixels.bin"], folder, source)
         self._pixels, self._records = (np.memmap(folder / name, np.uint8, mode="r") for name in lengths)
 
