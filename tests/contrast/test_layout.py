@@ -6,7 +6,7 @@ from objective_cases import random_views
 from torch.nn import functional as F
 
 from twofold.contrast import layout
-from twofold.contrast.layout import flatten_views, inverse_temperature, positive_similarity, unit
+from twofold.contrast.layout import flatten_views, inverse_temperature, logit_bound, positive_similarity, unit
 
 
 def test_flat_views_of_one_process() -> None:
@@ -84,3 +84,18 @@ def test_positive_similarity_is_the_mean_over_the_other_views() -> None:
     (z,) = unit(random_views(4, 3, 5))
     expected = [[sum(z[v, i] @ z[w, i] for w in range(4) if w != v) / 3 for i in range(3)] for v in range(4)]
     torch.testing.assert_close(positive_similarity(z), torch.tensor(expected, dtype=torch.float64).flatten())
+
+
+def test_logits_of_directions_are_bounded_by_the_temperature() -> None:
+    assert logit_bound(0.1, normalize=True) == 10
+    assert logit_bound(torch.tensor([0.5, 0.2]), normalize=True) == pytest.approx(5)
+    assert logit_bound(0.1, normalize=False) is None
+    assert logit_bound(torch.empty((), device="meta"), normalize=True) is None
+
+
+@pytest.mark.parametrize("views", [2, 3])
+def test_the_positive_is_the_mean_of_the_other_views(views: int) -> None:
+    (z,) = unit(random_views(views, 4, 3))
+    every = torch.einsum("vnd,wnd->vwn", z, z)
+    expected = (every.sum(1) - every.diagonal().T) / (views - 1)
+    torch.testing.assert_close(positive_similarity(z), expected.flatten())

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from twofold.contrast.pairs import Rule, all_but_self, at_least, both, different, hardest_threshold, same
+from twofold.contrast.pairs import (
+    AllBut,
+    Rule,
+    all_but_self,
+    at_least,
+    both,
+    different,
+    hardest_threshold,
+    parted,
+    same,
+)
 from twofold.contrast.reductions import weighted_sum
 
 
@@ -57,6 +67,20 @@ def test_both_keeps_bools_and_multiplies_weights() -> None:
     for rules in ([same(keys, keys), half, half], [half, same(keys, keys), half], [half, half, same(keys, keys)]):
         torch.testing.assert_close(both(*rules)(*tile), 0.25 * same(keys, keys)(*tile))
     assert torch.equal(both(half)(*tile), half(*tile))
+
+
+def test_both_keeps_apart_what_is_left_out_by_its_place() -> None:
+    keys, itself = torch.tensor([0, 1, 0]), all_but_self(torch.arange(3))
+    left_out, rest = parted(both(same(keys, keys), itself))
+    assert left_out is itself
+    assert rest is not None
+    tile = (torch.arange(3), torch.arange(3), torch.zeros(3, 3))
+    assert torch.equal(rest(*tile), same(keys, keys)(*tile))
+    assert parted(itself) == (itself, None)
+    assert parted(None) == (None, None)
+    two = both(itself, AllBut(torch.tensor([[1], [1], [1]])))
+    assert parted(two) == (None, two)
+    assert two(*tile).int().tolist() == [[0, 0, 1], [1, 0, 1], [1, 0, 0]]
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, database=None)

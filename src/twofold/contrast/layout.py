@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,21 +14,33 @@ from twofold.contrast.gather import gather, local_rows
 from twofold.contrast.pairs import AllBut, all_but_self
 
 
-class FlatViews(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class FlatViews:
     """V views of n local samples as anchors, V views of all N samples (n, in one process) as candidates."""
 
     anchors: Tensor
     """``(V·n, d)``, view after view."""
     candidates: Tensor
     """``(V·N, d)``, view after view."""
-    anchor_items: Tensor
-    """int64 ``(V·n,)``: which of the N samples each anchor shows."""
-    candidate_items: Tensor
-    """int64 ``(V·N,)``."""
-    positions: Tensor
-    """int64 ``(V·n,)``: where each anchor itself stands among the candidates."""
     views: int
     """V."""
+
+    @cached_property
+    def anchor_items(self) -> Tensor:
+        """int64 ``(V·n,)``: which of the N samples each anchor shows."""
+        return local_rows(len(self.anchors) // self.views, device=self.anchors.device).repeat(self.views)
+
+    @cached_property
+    def candidate_items(self) -> Tensor:
+        """int64 ``(V·N,)``."""
+        return torch.arange(self._total, device=self.anchors.device).repeat(self.views)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """int64 ``(V·n,)``: where each anchor itself stands among the candidates."""
+        if self.candidates is self.anchors:
+            return torch.arange(len(self.anchors), device=self.anchors.device)
+        return self.anchor_items + self._starts.repeat_interleave(len(self.anchors) // self.views)
 
     def not_self(self) -> AllBut:
         """Every candidate but the anchor itself."""
@@ -34,9 +48,15 @@ class FlatViews(NamedTuple):
 
     def other_items(self) -> AllBut:
         """The negatives: candidates that show another sample."""
-        total = len(self.candidate_items) // self.views
-        starts = torch.arange(self.views, device=self.positions.device) * total
-        return AllBut(self.anchor_items[:, None] + starts, mutual=True)
+        return AllBut(self.anchor_items[:, None] + self._starts, mutual=True)
+
+    @property
+    def _total(self) -> int:
+        return len(self.candidates) // self.views
+
+    @property
+    def _starts(self) -> Tensor:
+        return torch.arange(self.views, device=self.anchors.device) * self._total
 
 
 def flatten_views(z: Tensor) -> FlatViews:
@@ -44,20 +64,9 @@ def flatten_views(z: Tensor) -> FlatViews:
 
     In one process they are the very tensor of the anchors: so reductions see that similarities are symmetric.
     """
-    views, n, _ = z.shape
     everyone = gather(z, dim=1)
     anchors = z.flatten(0, 1)
-    total = everyone.shape[1]
-    items, all_items = local_rows(n, device=z.device), torch.arange(total, device=z.device)
-    view_start = torch.arange(views, device=z.device)[:, None] * total
-    return FlatViews(
-        anchors=anchors,
-        candidates=anchors if everyone is z else everyone.flatten(0, 1),
-        anchor_items=items.repeat(views),
-        candidate_items=all_items.repeat(views),
-        positions=(view_start + items).flatten(),
-        views=views,
-    )
+    return FlatViews(anchors, anchors if everyone is z else everyone.flatten(0, 1), views=len(z))
 
 
 def unit(*rows: Tensor, normalize: bool = True) -> tuple[Tensor, ...]:
@@ -99,6 +108,15 @@ def inverse_temperature(temperature: Temperature, like: Tensor, *, views: int = 
     return 1 / (tau.repeat(views) if tau.ndim == 1 else tau)
 
 
+def logit_bound(temperature: Temperature, *, normalize: bool) -> float | None:
+    """1/τ, above which no logit of directions is, where it is known without a look at a device; None elsewhere."""
+    if not normalize:
+        return None
+    if isinstance(temperature, Tensor):
+        return float(1 / temperature.detach().min()) if temperature.device.type == "cpu" else None
+    return 1 / temperature
+
+
 def positive_similarity(z: Tensor) -> Tensor:
     """Each anchor's mean similarity to the other views of its sample: ``(V·n,)``.
 
@@ -106,5 +124,9 @@ def positive_similarity(z: Tensor) -> Tensor:
         z: ``(V, n, d)``, normalized.
     """
     views = z.shape[0]
+    if views == 2:
+        first, second = z.unbind()
+        each = (first * second).sum(-1)
+        return torch.cat((each, each))
     others = z.sum(0, keepdim=True) - z
     return ((z * others).sum(-1) / (views - 1)).flatten()

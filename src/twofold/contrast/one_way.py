@@ -23,13 +23,19 @@ from twofold.contrast.tiles import RowTiles, kept_tile
 
 
 class LogSumExp(torch.autograd.Function):
-    """(anchors, candidates, scale, rule, tile) → ``(n,)``; scale ``(n,)`` or 0-d."""
+    """(anchors, candidates, scale, rule, largest logit or None, tile) → ``(n,)``; scale ``(n,)`` or 0-d."""
 
     @staticmethod
     def forward(
-        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, tile: int | None
+        ctx: Any,
+        anchors: Tensor,
+        candidates: Tensor,
+        scale: Tensor,
+        rule: Rule | None,
+        largest: float | None,
+        tile: int | None,
     ) -> Tensor:
-        tiles = RowTiles(anchors, candidates, scale, rule, tile)
+        tiles = RowTiles(anchors, candidates, scale, rule, tile, largest=largest)
         log_sum, powers = _values(tiles)
         if tiles.doubtful(log_sum.exp()):
             tiles.how = tiles.how._replace(direct=False)
@@ -47,8 +53,9 @@ class LogSumExp(torch.autograd.Function):
         for number, rows in enumerate(tiles):
             powers, origin = kept_tile(kept, number) or tiles.powers(rows, origin=log_sum[rows])
             share = (origin - log_sum[rows]).exp()
-            gradients.add(tiles, rows, powers, grads[0][rows] * _where_any(share, log_sum[rows]))
-        return *gradients.total(scale), None, None
+            share = share.masked_fill(log_sum[rows].isneginf(), 0.0)  # no candidates
+            gradients.add(tiles, rows, powers, grads[0][rows] * share)
+        return *gradients.total(scale), None, None, None
 
 
 class SummedLogSumExp(torch.autograd.Function):
@@ -56,9 +63,15 @@ class SummedLogSumExp(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, tile: int | None
+        ctx: Any,
+        anchors: Tensor,
+        candidates: Tensor,
+        scale: Tensor,
+        rule: Rule | None,
+        largest: float | None,
+        tile: int | None,
     ) -> Tensor:
-        tiles = RowTiles(anchors, candidates, scale, rule, tile, keep=False)
+        tiles = RowTiles(anchors, candidates, scale, rule, tile, largest=largest, keep=False)
         gradients = _Gradients(ctx, anchors, candidates, scale)
         total = _with_gradients(tiles, gradients)
         if total is None:
@@ -72,7 +85,7 @@ class SummedLogSumExp(torch.autograd.Function):
     @staticmethod
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None, None
+        return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None, None, None
 
 
 def _values(tiles: RowTiles) -> tuple[Tensor, list[Tensor]]:
@@ -87,24 +100,20 @@ def _values(tiles: RowTiles) -> tuple[Tensor, list[Tensor]]:
 
 def _with_gradients(tiles: RowTiles, gradients: _Gradients) -> Tensor | None:
     """The sum of the values, with its gradient added to ``gradients``; None if it cannot be trusted."""
-    total = tiles.anchors.new_zeros(())
+    values = tiles.anchors.new_empty(len(tiles.anchors))
     for rows in tiles:
         powers, origin = tiles.powers(rows)
-        totals = _totals(powers, total.dtype)
+        totals = _totals(powers, values.dtype)
         if tiles.doubtful(totals):
             return None
-        total += (origin + totals.log()).sum()
-        gradients.add(tiles, rows, powers, _where_any(1 / totals, totals.log()))
-    return total
+        torch.add(origin, totals.log(), out=values[rows])
+        share = totals.reciprocal()
+        gradients.add(tiles, rows, powers, share if tiles.rule is None else share.masked_fill_(totals == 0, 0.0))
+    return values.sum()
 
 
 def _totals(powers: Tensor, dtype: torch.dtype) -> Tensor:
     return powers.sum(1, dtype=dtype)
-
-
-def _where_any(share: Tensor, log_sum: Tensor) -> Tensor:
-    """0 for rows without candidates."""
-    return share.masked_fill(log_sum.isneginf(), 0.0)
 
 
 class _Gradients:

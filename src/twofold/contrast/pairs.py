@@ -45,10 +45,12 @@ class AllBut:
     Args:
         positions: int64 ``(n, k)``: which candidates anchor i leaves out; the same one may be listed twice.
         mutual: Where anchors are the candidates: j is left out by i only if i is left out by j.
+        itself: Where anchors are the candidates: each leaves out itself and nothing else.
     """
 
     positions: Tensor
     mutual: bool = False
+    itself: bool = False
 
     def __call__(self, rows: Tensor, columns: Tensor, similarity: Tensor) -> Tensor:
         """The rule, see the module's docstring."""
@@ -65,7 +67,7 @@ def all_but_self(anchor_positions: Tensor) -> AllBut:
     Args:
         anchor_positions: int64 ``(n,)``, where each anchor stands among the candidates.
     """
-    return AllBut(anchor_positions[:, None], mutual=True)
+    return AllBut(anchor_positions[:, None], mutual=True, itself=True)
 
 
 def at_least(thresholds: Tensor) -> Rule:
@@ -92,8 +94,27 @@ def similar(anchor_rows: Tensor, candidate_rows: Tensor, *, kernel: Callable[[Te
     return lambda rows, columns, similarity: weight((own[rows] @ others[columns].T).clamp(-1, 1)).to(similarity.dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class Both:
+    """A rule over all pairs, less a few candidates that are listed for each anchor: see :func:`both`."""
+
+    left_out: AllBut
+    rest: Rule
+
+    def __call__(self, rows: Tensor, columns: Tensor, similarity: Tensor) -> Tensor:
+        """The rule, see the module's docstring."""
+        weight = self.rest(rows, columns, similarity)
+        kept = self.left_out(rows, columns, similarity)
+        return weight & kept if weight.dtype == torch.bool else weight * kept
+
+
 def both(*rules: Rule) -> Rule:
     """The product of several rules: left out by one is left out."""
+    listed = [rule for rule in rules if isinstance(rule, AllBut)]
+    if len(listed) == 1 < len(rules):  # known apart, so that nobody looks at all pairs for it
+        return Both(listed[0], both(*(rule for rule in rules if rule is not listed[0])))
+    if len(rules) == 1:
+        return rules[0]
 
     def product(rows: Tensor, columns: Tensor, similarity: Tensor) -> Tensor:
         weight = rules[0](rows, columns, similarity)
@@ -103,6 +124,13 @@ def both(*rules: Rule) -> Rule:
         return weight
 
     return product
+
+
+def parted(rule: Rule | None) -> tuple[AllBut | None, Rule | None]:
+    """What a rule leaves out by its place, and what is to be asked about every pair."""
+    if isinstance(rule, Both):
+        return rule.left_out, rule.rest
+    return (rule, None) if isinstance(rule, AllBut) else (None, rule)
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ With s_ij = a_i · b_j, a scale k_i (usually 1/τ) and weights w_ij that a pair 
 
 Small problems are computed densely with plain torch: that is the definition. Larger ones go tile by tile, so that no
 pass keeps an n × m matrix, in as few products of matrices as the problem allows (:mod:`twofold.contrast.one_way`,
-:mod:`twofold.contrast.two_way`, :mod:`twofold.contrast.tiled_sums`). All paths give the same numbers and gradients, in
+:mod:`twofold.contrast.two_way`, :mod:`twofold.contrast.tiled_sums`), and some in between all at once
+(:mod:`twofold.contrast.at_once`). All paths give the same numbers and gradients, in
 anchors, candidates, scale and bias. Nothing is normalized here; the objectives do that. A row whose candidates are all
 left out gives −inf from :func:`logsumexp`, 0 from the others, and no gradient.
 """
@@ -21,18 +22,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from twofold.contrast import at_once
 from twofold.contrast.autograd import full_precision
 from twofold.contrast.checks import check_reduction, raise_precision, reduce_anchors
 from twofold.contrast.one_way import LogSumExp, SummedLogSumExp
 from twofold.contrast.pairs import Rule
 from twofold.contrast.tiled_sums import RuledSum, SoftmaxMean, SoftplusSum, softplus
-from twofold.contrast.tiles import in_range, logits_of
-from twofold.contrast.two_way import BothWays, Symmetric, direct_bound, gives_weights
+from twofold.contrast.tiles import logits_of
+from twofold.contrast.two_way import BothWays, Symmetric, direct_bound, mutual
 
 Scale = float | Tensor
 
 DENSE_PAIRS = 1 << 16
 """Up to this many pairs the dense path is taken: there is nothing to save."""
+TINY_PAIRS = 1 << 12
+"""Up to this many even for sums over anchors, which have a faster way to go (:mod:`twofold.contrast.at_once`)."""
 
 
 class SoftmaxReduction(NamedTuple):
@@ -56,6 +60,7 @@ def logsumexp(
     scale: Scale = 1.0,
     rule: Rule | None = None,
     reduction: str = "none",
+    largest: float | None = None,
     tile: int | None = None,
 ) -> Tensor:
     """log Σ_j w_ij exp(scale_i · s_ij), one value per anchor.
@@ -67,6 +72,9 @@ def logsumexp(
         scale: A number, a 0-d tensor or ``(n,)``; usually 1/temperature. Differentiable.
         rule: The pair rule that gives w_ij; all ones without it.
         reduction: ``"none"`` (``(n,)``), ``"mean"`` or ``"sum"`` over anchors; these take fewer products of matrices.
+        largest: What no |scale_i · s_ij| is above, if that is known: 1/temperature for directions. Otherwise it is
+            found from the lengths of rows, on the CPU; on accelerators, which that would stall, the row's maximum is
+            subtracted, which takes longer. With too small a value exponentials may overflow.
         tile: Rows to a tile; None chooses by size, 0 forces the dense path.
 
     Raises:
@@ -76,18 +84,27 @@ def logsumexp(
     check_reduction(reduction)
     with full_precision(anchors):
         scale = _as_scale(scale, anchors)
+        summed = reduction != "none" and torch.is_grad_enabled()  # so that a gradient can be formed early
+        if summed and tile is None and (total := _at_once(anchors, candidates, scale, rule, largest)) is not None:
+            return total / len(anchors) if reduction == "mean" else total
         if _is_dense(anchors, candidates, tile):
             return reduce_anchors(_dense_logsumexp(anchors, candidates, scale, rule), reduction)
-        if candidates is anchors and (values := _symmetric(anchors, scale, rule, tile)) is not None:
-            return reduce_anchors(values, reduction)
-        if reduction == "none" or not torch.is_grad_enabled():  # without a gradient there is nothing to form early
-            return reduce_anchors(LogSumExp.apply(anchors, candidates, scale, rule, tile), reduction)
-        total: Tensor = SummedLogSumExp.apply(anchors, candidates, scale, rule, tile)
+        symmetric = candidates is anchors and mutual(rule)
+        if symmetric and (bound := direct_bound(anchors, anchors, scale, largest)) is not None:
+            return reduce_anchors(Symmetric.apply(anchors, scale, rule, bound, tile), reduction)
+        if not summed:
+            return reduce_anchors(LogSumExp.apply(anchors, candidates, scale, rule, largest, tile), reduction)
+        total = SummedLogSumExp.apply(anchors, candidates, scale, rule, largest, tile)
         return total / len(anchors) if reduction == "mean" else total
 
 
 def logsumexp_both_ways(
-    anchors: Tensor, candidates: Tensor, *, scale: Scale = 1.0, tile: int | None = None
+    anchors: Tensor,
+    candidates: Tensor,
+    *,
+    scale: Scale = 1.0,
+    largest: float | None = None,
+    tile: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """log Σ_j exp(scale_i · s_ij) for each anchor i, and log Σ_i exp(scale_j · s_ij) for each candidate j.
 
@@ -95,6 +112,7 @@ def logsumexp_both_ways(
         anchors: ``(n, d)``.
         candidates: ``(n, d)``.
         scale: A number, a 0-d tensor or ``(n,)``: pair i's, for anchor i and candidate i alike. Differentiable.
+        largest: As in :func:`logsumexp`.
         tile: As in :func:`logsumexp`.
 
     Raises:
@@ -108,11 +126,11 @@ def logsumexp_both_ways(
         if _is_dense(anchors, candidates, tile):
             similarity = anchors @ candidates.T
             return (scale[..., None] * similarity).logsumexp(1), (scale * similarity).logsumexp(0)
-        if (largest := direct_bound(anchors, candidates, scale)) is not None:
-            forth, back = BothWays.apply(anchors, candidates, scale, largest, tile)
+        if (bound := direct_bound(anchors, candidates, scale, largest)) is not None:
+            forth, back = BothWays.apply(anchors, candidates, scale, bound, tile)
             return forth, back
         both = ((anchors, candidates), (candidates, anchors))
-        forth, back = (LogSumExp.apply(*pair, scale, None, tile) for pair in both)
+        forth, back = (LogSumExp.apply(*pair, scale, None, largest, tile) for pair in both)
         return forth, back
 
 
@@ -220,12 +238,17 @@ def _is_dense(anchors: Tensor, candidates: Tensor, tile: int | None) -> bool:
     return tile == 0 or pairs == 0 or (tile is None and pairs <= DENSE_PAIRS)
 
 
-def _symmetric(rows: Tensor, scale: Tensor, rule: Rule | None, tile: int | None) -> Tensor | None:
-    """Values by way of the symmetry of rows with themselves, or None where they would not be exact."""
-    if (largest := direct_bound(rows, rows, scale)) is None:
+def _at_once(
+    anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, largest: float | None
+) -> Tensor | None:
+    """The sum of the values of a small problem that is not tiny, or None where that way is not for it."""
+    pairs = len(anchors) * len(candidates)
+    if pairs <= TINY_PAIRS or not at_once.applies(anchors, candidates, rule):
         return None
-    values: Tensor = Symmetric.apply(rows, scale, rule, largest, tile)
-    return None if gives_weights(rule, rows) and not in_range(values.detach().exp()) else values
+    if direct_bound(anchors, candidates, scale, largest) is None:
+        return None
+    total: Tensor = at_once.SummedAtOnce.apply(anchors, candidates, scale, rule)
+    return total
 
 
 def _everything(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:

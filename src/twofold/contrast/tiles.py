@@ -2,8 +2,9 @@
 
 A tile of rows holds some anchors with all candidates, so that a row's softmax is known once its tile is. Its powers
 w_ij exp(k_i s_ij) are formed *directly* where no logit can overflow: that spares two passes over the tile. This is
-known from the lengths of the rows (|s_ij| ≤ |a_i| |b_j|), which are only looked at on the CPU, since reading them back
-would stall an accelerator; there, and beyond that bound, the row's maximum is subtracted first.
+known from the caller, or from the lengths of the rows (|s_ij| ≤ |a_i| |b_j|), which are only looked at on the CPU,
+since reading them back would stall an accelerator; without that knowledge, and beyond that bound, the row's maximum is
+subtracted first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from twofold.contrast.pairs import AllBut, Rule
+from twofold.contrast.pairs import AllBut, Rule, parted
 from twofold.contrast.products import LARGEST_LOGIT, product_dtype
 
 ROW_TILE = 512
@@ -69,9 +70,11 @@ class RowTiles:
             largest = largest_logit(anchors, candidates, scale) if largest is None else largest
             step = _row_step(anchors, candidates, tile)
             kept = keep and len(anchors) * len(candidates) <= KEPT_NUMBERS
-            how = How(step, direct=largest <= LARGEST_DIRECT, dtype=dtype_for(anchors, rule, largest), kept=kept)
+            direct = largest <= LARGEST_DIRECT and (yes_or_no(rule) or can_be_read(anchors))
+            how = How(step, direct=direct, dtype=dtype_for(anchors, rule, largest), kept=kept)
         self.how = how
         self.anchors, self.scale, self.rule = anchors, scale.expand(len(anchors)), rule
+        self._left_out, self._asked = parted(rule)
         self.candidates = candidates.to(self.how.dtype)
         self.weighted = False
         """Whether the rule gave weights other than yes and no."""
@@ -89,11 +92,7 @@ class RowTiles:
 
     def weight(self, rows: slice, similarity: Tensor) -> Tensor | None:
         """What the rule says of a tile, in memory of its own; None without a rule."""
-        if self.rule is None:
-            return None
-        return weight_of(
-            self.rule, torch.arange(rows.start, rows.stop, device=similarity.device), self.columns, similarity
-        )
+        return self._weight(self.rule, rows, similarity)
 
     def powers(self, rows: slice, *, origin: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """w exp(k s − o), ``(rows, m)``, and o, ``(rows,)``: 0 if formed directly, else ``origin`` or the maximum."""
@@ -112,31 +111,39 @@ class RowTiles:
 
     def _direct(self, rows: slice) -> Tensor:
         scale = self.scale[rows, None]
-        if self.rule is None or isinstance(self.rule, AllBut):
+        if self._asked is None:
             return self._leave_out(self._product(self.anchors[rows] * scale).exp_(), rows, 0.0)
         similarity = self.similarity(rows)
-        weight = self.weight(rows, similarity)
+        weight = self._weight(self._asked, rows, similarity)
         assert weight is not None
-        self.weighted |= weight.dtype != torch.bool
-        return similarity.mul_(scale).exp_().mul_(weight)
+        if weight.dtype == torch.bool:
+            weight = weight.view(torch.uint8)  # by which multiplying takes half as long
+        else:
+            self.weighted = True
+        return self._leave_out(similarity.mul_(scale).exp_().mul_(weight), rows, 0.0)
 
     def _logits(self, rows: slice) -> Tensor:
         similarity, scale = self.similarity(rows), self.scale[rows, None]
-        if self.rule is None or isinstance(self.rule, AllBut):
-            return self._leave_out(similarity.mul_(scale), rows, float("-inf"))
-        weight = self.weight(rows, similarity)
-        assert weight is not None
+        weight = self._weight(self._asked, rows, similarity)
         logits = similarity.mul_(scale)
-        if weight.dtype == torch.bool:
-            return logits.masked_fill_(~weight, float("-inf"))
-        return logits.add_(weight.to(logits.dtype).log_())
+        if weight is not None and weight.dtype == torch.bool:
+            logits.masked_fill_(~weight, float("-inf"))
+        elif weight is not None:
+            logits.add_(weight.to(logits.dtype).log_())
+        return self._leave_out(logits, rows, float("-inf"))
+
+    def _weight(self, rule: Rule | None, rows: slice, similarity: Tensor) -> Tensor | None:
+        if rule is None:
+            return None
+        numbers = torch.arange(rows.start, rows.stop, device=similarity.device)
+        return weight_of(rule, numbers, self.columns, similarity)
 
     def _product(self, own: Tensor) -> Tensor:
         return self._buffer.product(own.to(self.candidates.dtype), self.candidates)
 
     def _leave_out(self, tile: Tensor, rows: slice, value: float) -> Tensor:
-        if isinstance(self.rule, AllBut):
-            tile.scatter_(1, self.rule.positions[rows], value)
+        if self._left_out is not None:
+            tile.scatter_(1, self._left_out.positions[rows], value)
         return tile
 
 
@@ -187,8 +194,18 @@ def _row_step(anchors: Tensor, candidates: Tensor, tile: int | None) -> int:
 
 def dtype_for(anchors: Tensor, rule: Rule | None, largest: float) -> torch.dtype:
     """What a problem is multiplied in; a rule that looks at similarities must see exact ones."""
-    small = largest <= LARGEST_LOGIT and (rule is None or isinstance(rule, AllBut))
+    small = largest <= LARGEST_LOGIT and yes_or_no(rule)
     return product_dtype(anchors) if small else anchors.dtype
+
+
+def yes_or_no(rule: Rule | None) -> bool:
+    """Whether a rule is known to leave pairs out, or none, and to do so without a look at them."""
+    return rule is None or isinstance(rule, AllBut)
+
+
+def can_be_read(tensor: Tensor) -> bool:
+    """Whether looking at values costs nothing; it would stall an accelerator."""
+    return tensor.device.type == "cpu"
 
 
 def spans(total: int, step: int) -> list[slice]:
@@ -210,7 +227,7 @@ def weight_of(rule: Rule, rows: Tensor, columns: Tensor, similarity: Tensor) -> 
 
 def largest_logit(anchors: Tensor, candidates: Tensor, scale: Tensor) -> float:
     """No |k_i s_ij| is above this, as far as the lengths of rows tell; infinity where looking would stall a device."""
-    if anchors.device.type != "cpu" or 0 in (anchors.numel(), candidates.numel()):
+    if not can_be_read(anchors) or 0 in (anchors.numel(), candidates.numel()):
         return float("inf")
     longest = torch.linalg.vector_norm(anchors.detach(), dim=1).max()
     other = longest if candidates is anchors else torch.linalg.vector_norm(candidates.detach(), dim=1).max()

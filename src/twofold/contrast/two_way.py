@@ -12,7 +12,7 @@ where two one-way reductions take six.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -30,41 +30,34 @@ from twofold.contrast.tiles import (
     kept_tile,
     largest_logit,
     spans,
-    weight_of,
 )
 
 STRIP_ROWS, STRIP_COLUMNS = 512, 4096
 """Most rows and columns of a tile of a symmetric matrix."""
 
 
-def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor) -> float | None:
+def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor, largest: float | None = None) -> float | None:
     """The largest logit, if these functions apply: it is small, and a scale that is learned is one number other than 0.
 
-    None where they do not, and so on every accelerator.
+    None where they do not; on accelerators also where ``largest``, that bound, is not known already.
     """
-    largest = largest_logit(anchors, candidates, scale)
+    largest = largest_logit(anchors, candidates, scale) if largest is None else largest
     if not largest <= LARGEST_DIRECT:
         return None
     can_be_learned = scale.ndim == 0 and bool(scale != 0)
-    return largest if can_be_learned or not scale.requires_grad else None
+    return largest if not scale.requires_grad or can_be_learned else None
 
 
-def gives_weights(rule: Rule | None, rows: Tensor) -> bool:
-    """Whether a rule gives other weights than yes and no, by asking it about one pair."""
-    if rule is None or isinstance(rule, AllBut):
-        return False
-    first = torch.zeros(1, dtype=torch.int64, device=rows.device)
-    return rule(first, first, rows.new_zeros(1, 1)).dtype != torch.bool
+def mutual(rule: Rule | None) -> TypeGuard[AllBut | None]:
+    """Whether w_ij = w_ji is known, for rows with themselves."""
+    return rule is None or (isinstance(rule, AllBut) and rule.mutual)
 
 
 class Symmetric(torch.autograd.Function):
-    """(rows, scale, rule, largest logit, tile) → log Σ_j w_ij exp(k_i r_i · r_j), ``(n,)``.
-
-    Sums may leave float32's range if weights are extreme: the caller must look at the values.
-    """
+    """(rows, scale, mutual rule, largest logit, tile) → log Σ_j w_ij exp(k_i r_i · r_j), ``(n,)``."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, scale: Tensor, rule: Rule | None, largest: float, tile: int | None) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, scale: Tensor, rule: AllBut | None, largest: float, tile: int | None) -> Tensor:
         kept = len(rows) ** 2 <= 2 * KEPT_NUMBERS
         how = How(min(tile or STRIP_ROWS, len(rows)), True, dtype_for(rows, rule, largest), kept)
         strips, powers = _Strips(rows, scale, rule, how), []
@@ -162,16 +155,13 @@ def _off_diagonal(upper: slice, lower: slice) -> tuple[slice, slice]:
 class _Strips:
     """Tiles of rows with themselves, each strip of rows from its square on the diagonal to the right."""
 
-    def __init__(self, rows: Tensor, scale: Tensor, rule: Rule | None, how: How) -> None:
+    def __init__(self, rows: Tensor, scale: Tensor, rule: AllBut | None, how: How) -> None:
         self.how, self.rule, self.uniform = how, rule, scale.ndim == 0
-        self.mutual = rule is None or (isinstance(rule, AllBut) and rule.mutual)
-        """Whether w_ij = w_ji is known."""
         self.cast = rows.to(self.how.dtype)
-        self.scaled = (rows * scale).to(self.how.dtype) if self.uniform and self.mutual else self.cast
+        self.scaled = (rows * scale).to(self.how.dtype) if self.uniform else self.cast
         self.scale = scale.to(self.how.dtype).expand(len(rows))
         numbers = how.step * min(len(rows), max(STRIP_COLUMNS, how.step))
         self._buffer, self._second = (Buffer(self.cast, numbers, fresh=how.kept) for _ in range(2))
-        self._numbers = torch.arange(len(rows), device=rows.device)
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
         total = len(self.cast)
@@ -180,34 +170,23 @@ class _Strips:
                 yield upper, slice(upper.start + lower.start, upper.start + lower.stop)
 
     def powers(self, upper: slice, lower: slice) -> tuple[Tensor, Tensor]:
-        """w_ij exp(k_i s_ij) and w_ji exp(k_j s_ij), ``(upper, lower)``: the same tensor where they are equal."""
+        """w_ij exp(k_i s_ij) and w_ij exp(k_j s_ij), ``(upper, lower)``: the same tensor if k is the same for all."""
         product = self._buffer.product(self.scaled[upper], self.cast[lower])
-        if self.uniform and self.mutual:
-            powers = product.exp_()
-            self._leave_out(powers, upper, lower)
-            return powers, powers
-        forth, back = self._weights(upper, lower, product)
         if self.uniform:
-            own = product.mul_(self.scale[upper, None]).exp_()
-            others = self._second.times(own, 1.0 if back is None else back)
-        else:
-            own = self._second.times(product, self.scale[upper, None]).exp_()
-            others = product.mul_(self.scale[lower]).exp_()
-            if back is not None:
-                others.mul_(back)
-        return own if forth is None else own.mul_(forth), others
+            powers = self._leave_out(product.exp_(), upper, lower)
+            return powers, powers
+        own = self._second.times(product, self.scale[upper, None]).exp_()
+        others = product.mul_(self.scale[lower]).exp_()
+        return self._leave_out(own, upper, lower), self._leave_out(others, upper, lower)
 
-    def _weights(self, upper: slice, lower: slice, similarity: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _leave_out(self, powers: Tensor, upper: slice, lower: slice) -> Tensor:
         if self.rule is None:
-            return None, None
-        rows, columns = self._numbers[upper], self._numbers[lower]
-        forth = weight_of(self.rule, rows, columns, similarity)
-        return forth, weight_of(self.rule, columns, rows, similarity.T).T
-
-    def _leave_out(self, powers: Tensor, upper: slice, lower: slice) -> None:
-        if self.rule is None:
-            return
-        assert isinstance(self.rule, AllBut)
+            return powers
+        if self.rule.itself:
+            powers.diagonal(upper.start - lower.start).zero_()
+            return powers
         places = self.rule.positions[upper] - lower.start
-        row, which = ((places >= 0) & (places < powers.shape[1])).nonzero(as_tuple=True)
-        powers[row, places[row, which]] = 0.0
+        there = (places >= 0) & (places < powers.shape[1])
+        # Through the minimum, since what is clamped into the tile must not be changed; nothing is read back.
+        limits = torch.where(there, 0.0, float("inf")).to(powers.dtype)
+        return powers.scatter_reduce_(1, places.clamp(0, powers.shape[1] - 1), limits, "amin")

@@ -19,7 +19,14 @@ from twofold.contrast.checks import (
     reduce_anchors,
 )
 from twofold.contrast.gather import gather, local_rows, world_size
-from twofold.contrast.layout import flatten_views, inverse_temperature, positive_similarity, unit
+from twofold.contrast.layout import (
+    FlatViews,
+    flatten_views,
+    inverse_temperature,
+    logit_bound,
+    positive_similarity,
+    unit,
+)
 from twofold.contrast.pairs import Rule
 from twofold.contrast.reductions import logsumexp, logsumexp_both_ways
 
@@ -44,7 +51,8 @@ def info_nce(
     check_pairs(anchors, positives, temperature)
     anchors, positives = unit(anchors, positives, normalize=normalize)
     scale = inverse_temperature(temperature, anchors)
-    repulsion = logsumexp(anchors, gather(positives), scale=scale, reduction=reduction)
+    largest = logit_bound(temperature, normalize=normalize)
+    repulsion = logsumexp(anchors, gather(positives), scale=scale, reduction=reduction, largest=largest)
     return repulsion - reduce_anchors(scale * (anchors * positives).sum(1), reduction)
 
 
@@ -59,7 +67,8 @@ def symmetric_info_nce(
     check_pairs(first, second, temperature)
     first, second = unit(first, second, normalize=normalize)
     scale = inverse_temperature(temperature, first)
-    forth, back = logsumexp_both_ways(first, second, scale=scale)
+    largest = logit_bound(temperature, normalize=normalize)
+    forth, back = logsumexp_both_ways(first, second, scale=scale, largest=largest)
     return reduce_anchors((forth + back) / 2 - scale * (first * second).sum(1), reduction)
 
 
@@ -98,7 +107,9 @@ def info_nce_with_negatives(
     anchors, positives, negatives = unit(anchors, positives, negatives, normalize=normalize)
     scale = inverse_temperature(temperature, anchors)
     attraction = scale * (anchors * positives).sum(1)
-    repulsion = torch.logaddexp(attraction, logsumexp(anchors, negatives, scale=scale, rule=rule))
+    largest = logit_bound(temperature, normalize=normalize)
+    shared = logsumexp(anchors, negatives, scale=scale, rule=rule, largest=largest)
+    repulsion = torch.logaddexp(attraction, shared)
     if own_negatives is not None:
         check_rows("own_negatives", own_negatives, minimum=0)
         if own_negatives.ndim != 3 or own_negatives.shape[::2] != anchors.shape:
@@ -130,7 +141,7 @@ def nt_xent(z: Tensor, *, temperature: Temperature, reduction: str = "mean", nor
     (z,) = unit(z, normalize=normalize)
     flat = flatten_views(z)
     scale = inverse_temperature(temperature, z, views=z.shape[0])
-    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self(), reduction=reduction)
+    repulsion = _repulsion(flat, flat.not_self(), scale, temperature, reduction, normalize)
     return repulsion - reduce_anchors(scale * positive_similarity(z), reduction)
 
 
@@ -176,8 +187,15 @@ def _decoupled(z: Tensor, temperature: Temperature, reduction: str, normalize: b
         everyone = gather(closeness, dim=1)
         share = (closeness - everyone.logsumexp(1, keepdim=True)).exp()
         attraction = attraction * (2 - everyone.shape[1] * share).flatten()
-    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.other_items(), reduction=reduction)
+    repulsion = _repulsion(flat, flat.other_items(), scale, temperature, reduction, normalize)
     return repulsion - reduce_anchors(scale * attraction, reduction)
+
+
+def _repulsion(
+    flat: FlatViews, rule: Rule, scale: Tensor, temperature: Temperature, reduction: str, normalize: bool
+) -> Tensor:
+    largest = logit_bound(temperature, normalize=normalize)
+    return logsumexp(flat.anchors, flat.candidates, scale=scale, rule=rule, reduction=reduction, largest=largest)
 
 
 def positive_rank(anchors: Tensor, positives: Tensor) -> Tensor:

@@ -1,0 +1,65 @@
+"""Σ_i log Σ_j w_ij exp(k_i s_ij) of a small matrix, all of it at once, in few operations: starting them is what costs.
+
+Only where powers can be formed directly and pairs are left out by their positions alone (see
+:mod:`twofold.contrast.tiles`). The gradient is formed while the powers are there. Of rows with themselves the matrix of
+softmaxes plus its transpose is formed in place, so that one product gives the gradients of both roles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from twofold.contrast.autograd import tiled_backward
+from twofold.contrast.pairs import AllBut, Rule
+from twofold.contrast.products import product_dtype
+from twofold.contrast.tiles import yes_or_no
+
+AT_ONCE_PAIRS = 1 << 18
+"""Up to this many pairs (1 MB in float32) this way is the fastest."""
+
+
+def applies(anchors: Tensor, candidates: Tensor, rule: Rule | None) -> bool:
+    """Whether :class:`SummedAtOnce` is for this problem, if its powers can be formed directly."""
+    exact = product_dtype(anchors) == anchors.dtype  # reduced products are for large problems
+    return exact and yes_or_no(rule) and len(anchors) * len(candidates) <= AT_ONCE_PAIRS
+
+
+class SummedAtOnce(torch.autograd.Function):
+    """(anchors, candidates, scale, left out or None) → Σ_i log Σ_j w_ij exp(k_i s_ij), 0-d.
+
+    A scale of which a gradient is wanted must be 0-d and not 0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, left_out: AllBut | None) -> Tensor:
+        symmetric = candidates is anchors and scale.ndim == 0 and (left_out is None or left_out.mutual)
+        k = scale[:, None] if scale.ndim else scale
+        powers = torch.mm(anchors * k, candidates.T).exp_()
+        if left_out is not None:
+            powers.scatter_(1, left_out.positions, 0.0)
+        totals = powers.sum(1)
+        force = scale / totals
+        if left_out is not None:
+            force.masked_fill_(totals == 0, 0.0)
+        of_anchors, of_candidates = None, None
+        if symmetric:
+            of_anchors = torch.mm(powers.mul_(force[:, None] + force), anchors)
+        else:
+            if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
+                of_anchors = torch.mm(powers, candidates).mul_(force[:, None])
+            if ctx.needs_input_grad[1]:
+                of_candidates = torch.mm(powers.T, anchors * force[:, None])
+        of_scale = None
+        if ctx.needs_input_grad[2]:
+            assert of_anchors is not None
+            of_scale = (anchors * of_anchors).sum() / (2 * scale if symmetric else scale)
+        ctx.save_for_backward(of_anchors, of_candidates, of_scale)
+        return totals.log_().sum()
+
+    @staticmethod
+    @tiled_backward
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None
