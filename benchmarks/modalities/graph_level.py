@@ -17,7 +17,7 @@ labels a class.
 
 Settings are the papers' or were fixed in advance; on ACM the batch was made smaller for time. That was tried with seed
 0, which is not among those reported. Seeds differ in weights, order and views. Finished runs are kept in ``--out``; the
-result is written beside this script.
+result is written beside this script, after each recipe anew.
 """
 
 from __future__ import annotations
@@ -184,7 +184,20 @@ def measure(data: Path, out: Path, only: str | None) -> dict[str, dict[str, list
                 runs.append(read_json(path))
                 print(job.name, label, seed, runs[-1]["rows"], runs[-1]["seconds"], flush=True)
             found.setdefault(job.name, {})[label] = runs
+            if only is None:
+                write_result(found)
     return found
+
+
+def write_result(found: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> None:
+    """What is finished on all seeds, beside this script."""
+    settings = {
+        job.name: {
+            label: {"options": dict(arm.options), "training": dict(arm.training)} for label, arm in job.arms.items()
+        }
+        for job in JOBS
+    }
+    write_json(RESULT, {"settings": settings, "versions": saving.versions(), "table": table(found), "runs": found})
 
 
 def table(found: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
@@ -233,14 +246,6 @@ def main() -> None:
     rows = table(found)
     for row in rows:
         print(row["data"], row["recipe"], row["metric"], row["trained"], row["untrained"], row["raw"])
-    if arguments.only is None:
-        settings = {
-            job.name: {
-                label: {"options": dict(arm.options), "training": dict(arm.training)} for label, arm in job.arms.items()
-            }
-            for job in JOBS
-        }
-        write_json(RESULT, {"settings": settings, "versions": saving.versions(), "table": rows, "runs": found})
 
 
 if __name__ == "__main__":

@@ -6,18 +6,12 @@ import math
 
 import pytest
 import torch
+from tiny_data import STEADY
 
 import twofold
 from twofold.recipes import catalogue, running
 from twofold.training import metrics_log
 from twofold.training.options import TrainingOptions
-
-STEADY = {
-    "dino": {"momentum": 1.0, "center_momentum": 1.0},
-    "moco-v2": {"momentum": 1.0},
-    "mochi": {"momentum": 1.0, "start": 0.0},
-}
-"""Losses that are measured against a moving target fall only later than a few steps: here it stands still."""
 
 RECIPES = sorted(name for name in catalogue.RECIPES if "any" in catalogue.get(name).card.modalities)
 

@@ -196,3 +196,10 @@ FOR_RECIPES = {
     "point-cmae": patches,
 }
 """What recipes of one kind of data need beyond :data:`DATA` of that kind."""
+
+STEADY = {
+    "dino": {"momentum": 1.0, "center_momentum": 1.0},
+    "moco-v2": {"momentum": 1.0},
+    "mochi": {"momentum": 1.0, "start": 0.0},
+}
+"""Losses that are measured against a moving target fall only later than a few steps: here it stands still."""
