@@ -1,4 +1,4 @@
-"""From an encoded picture to a square uint8 array, with Pillow."""
+"""From an encoded picture to a square uint8 array."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 from twofold.errors import require
 from twofold.limits import free_memory, in_words
@@ -159,15 +161,28 @@ def _decode(image: Any, size: int, channels: int) -> tuple[np.ndarray, float]:
         image.load()
         orientation = _orientation(image)
         flat = _opaque(image, mode)
-        if flat.size != (size, size):
-            flat = flat.resize((size, size), pillow().Resampling.BILINEAR, reducing_gap=2.0)
         # Squashed to a square, turning after the resize gives the same picture as turning before, and is cheaper.
-        pixels = _upright(np.asarray(flat), orientation)
+        pixels = _upright(_squashed(flat, size), orientation)
     except _BROKEN as error:
         raise UnreadableError(_reason(error)) from error
     aspect = height / width if orientation >= 5 else width / height
     pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
     return np.array(pixels, order="C"), aspect  # a copy: Pillow's own buffer cannot be written to
+
+
+def _squashed(image: Any, size: int) -> np.ndarray:
+    """A picture of one or three channels as a square (size, size[, 3]), by an antialiased bilinear filter.
+
+    Torch's filter takes half as long as Pillow's and gives the same pixels up to one level. Where the picture is at
+    least four times as large along both sides, Pillow first averages whole blocks, which is faster still.
+    """
+    if image.size == (size, size):
+        return np.asarray(image)
+    if min(image.size) >= 4 * size:
+        return np.asarray(image.resize((size, size), pillow().Resampling.BILINEAR, reducing_gap=2.0))
+    pixels = torch.from_numpy(np.array(image)).reshape(image.height, image.width, -1).permute(2, 0, 1)
+    squashed = F.interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
+    return squashed.permute(1, 2, 0).numpy() if image.mode != "L" else squashed[0].numpy()
 
 
 def _opaque(image: Any, mode: str) -> Any:
