@@ -10,7 +10,7 @@ from torch import Tensor
 from twofold.contrast.attended import attended_similarity
 from twofold.contrast.checks import Temperature, check_pairs, check_rows, check_temperature, reduce_anchors
 from twofold.contrast.gather import gather, local_rows
-from twofold.contrast.layout import inverse_temperature, unit
+from twofold.contrast.layout import inverse_temperature, logit_bound, unit
 from twofold.contrast.pairs import Rule, all_but_self
 from twofold.contrast.reductions import logsumexp, weighted_sum
 
@@ -50,7 +50,8 @@ def smoothed_info_nce(
     own = (anchors * positives).sum(1)
     average = (anchors * candidates.mean(0)).sum(1)  # no product of matrices: autocast would lower its precision
     target = (1 - smoothing) * own + smoothing * average
-    repulsion = logsumexp(anchors, candidates, scale=scale, reduction=reduction)
+    largest = logit_bound(temperature, normalize=normalize)
+    repulsion = logsumexp(anchors, candidates, scale=scale, reduction=reduction, largest=largest)
     return repulsion - reduce_anchors(scale * target, reduction)
 
 
@@ -85,7 +86,8 @@ def graded_info_nce(
     candidates = gather(positives)
     scale = inverse_temperature(temperature, anchors)
     target = weighted_sum(anchors, candidates, rule=weights)
-    repulsion = logsumexp(anchors, candidates, scale=scale, reduction=reduction)
+    largest = logit_bound(temperature, normalize=normalize)
+    repulsion = logsumexp(anchors, candidates, scale=scale, reduction=reduction, largest=largest)
     return repulsion - reduce_anchors(scale * target.sum / target.weight, reduction)
 
 

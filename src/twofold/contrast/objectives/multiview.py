@@ -9,7 +9,7 @@ from torch import Tensor
 
 from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
 from twofold.contrast.gather import gather, local_rows
-from twofold.contrast.layout import flatten_views, inverse_temperature, unit
+from twofold.contrast.layout import flatten_views, inverse_temperature, logit_bound, unit
 from twofold.contrast.objectives.infonce import nt_xent
 from twofold.contrast.pairs import Rule, all_but_self, both, different
 from twofold.contrast.reductions import logsumexp
@@ -64,7 +64,9 @@ def mv_info_nce(
         view = torch.arange(views, device=z.device)
         candidate_views = view.repeat_interleave(len(flat.candidates) // views)
         rule = both(rule, different(view.repeat_interleave(n), candidate_views))
-    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=rule).reshape(views, n).logsumexp(0)
+    largest = logit_bound(temperature, normalize=normalize)
+    sums = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=rule, largest=largest)
+    repulsion = sums.reshape(views, n).logsumexp(0)
     log_two = torch.log(torch.tensor(2.0, dtype=z.dtype, device=z.device))  # ordered pairs: each pair twice
     return reduce_anchors(repulsion - _log_sum_of_pairs(z, temperature) - log_two, reduction)
 
@@ -83,7 +85,10 @@ def mv_dhel(z: Tensor, *, temperature: Temperature, reduction: str = "mean", nor
     everyone = gather(z, dim=1)
     scale = inverse_temperature(temperature, z)
     rule = all_but_self(local_rows(z.shape[1], device=z.device))
-    uniform = [logsumexp(own, others, scale=scale, rule=rule) for own, others in zip(z, everyone, strict=True)]
+    largest = logit_bound(temperature, normalize=normalize)
+    uniform = [
+        logsumexp(own, others, scale=scale, rule=rule, largest=largest) for own, others in zip(z, everyone, strict=True)
+    ]
     return reduce_anchors(torch.stack(uniform).sum(0) - _log_sum_of_pairs(z, temperature), reduction)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
 from twofold.contrast.gather import gather
-from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, unit
+from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, logit_bound, unit
 from twofold.contrast.pairs import both, same
 from twofold.contrast.reductions import logsumexp
 
@@ -40,8 +40,8 @@ def supervised(
     Raises:
         TypeError, ValueError: On other shapes, labels that are not one integer a sample, or a temperature ≤ 0.
     """
-    flat, scale, classes = _prepare(z, labels, temperature, base_temperature, normalize)
-    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self())
+    flat, scale, largest, classes = _prepare(z, labels, temperature, base_temperature, normalize)
+    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self(), largest=largest)
     losses = repulsion - scale * _mean_similarity(flat, classes)
     return reduce_anchors(_rescaled(losses, scale, base_temperature), reduction)
 
@@ -62,18 +62,18 @@ def supervised_inside(
     At most :func:`supervised` (Jensen), and weaker in the paper, since easy positives hide hard ones. Arguments as
     there.
     """
-    flat, scale, classes = _prepare(z, labels, temperature, base_temperature, normalize)
+    flat, scale, largest, classes = _prepare(z, labels, temperature, base_temperature, normalize)
     positives = both(flat.not_self(), same(classes[flat.positions], classes))
-    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self())
-    attraction = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=positives)
+    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self(), largest=largest)
+    attraction = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=positives, largest=largest)
     count = _positives(flat, classes).to(attraction.dtype)
     return reduce_anchors(_rescaled(repulsion - attraction + count.log(), scale, base_temperature), reduction)
 
 
 def _prepare(
     z: Tensor, labels: Tensor, temperature: Temperature, base_temperature: float | None, normalize: bool
-) -> tuple[FlatViews, Tensor, Tensor]:
-    """Checked and normalized views, laid out flat, 1/τ, and the class of each candidate, numbered from 0."""
+) -> tuple[FlatViews, Tensor, float | None, Tensor]:
+    """Checked and normalized views laid out flat, 1/τ, the bound of logits, and each candidate's class, from 0."""
     check_views("z", z)
     check_temperature(temperature)
     if base_temperature is not None:
@@ -88,7 +88,8 @@ def _prepare(
     flat = flatten_views(z)
     views = z.shape[0]
     keys = _keys(gather(labels.to(z.device)))
-    return flat, inverse_temperature(temperature, z, views=views), _numbered(keys.repeat(views))
+    scale, largest = inverse_temperature(temperature, z, views=views), logit_bound(temperature, normalize=normalize)
+    return flat, scale, largest, _numbered(keys.repeat(views))
 
 
 def _mean_similarity(flat: FlatViews, classes: Tensor) -> Tensor:
