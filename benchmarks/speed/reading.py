@@ -1,8 +1,8 @@
 """Reading a folder of JPEGs at 224 px, beside a plain loop and torchvision.
 
 The folder is made first: 600 pictures of about 500 × 375 pixels, quality 90, as cameras and collections for research
-have them; enlarged real pictures with fine grain of their own (``--data``: any folder of pictures, such as one of
-CIFAR's), else noise whose amplitude falls with its frequency. Files lie in the system's cache, so what is measured is
+have them; real pictures brought to that size, with fine grain of their own (``--data``: any folder of pictures, such as
+BSDS's), else noise whose amplitude falls with its frequency. Files lie in the system's cache, so what is measured is
 decoding, not the disk.
 
 - plain loop: open, convert to RGB, resize to 224 × 224 with Pillow's bilinear filter, make an array; one thread.

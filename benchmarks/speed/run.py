@@ -4,8 +4,9 @@
     python benchmarks/speed/run.py --only core views       # some of it
     python benchmarks/speed/run.py --quality               # what is learned from fused views and in bfloat16 as well
 
-DATA may hold ``planetoid/Cora/raw``, ``ml-100k/ml-100k.inter`` and ``cifar10_jpg``; without them, graphs and pictures
-of the same size are generated. It runs in an environment with all peers: ``make speed`` makes that first.
+DATA may hold ``planetoid/Cora/raw``, ``ml-100k/ml-100k.inter`` and ``bsds``, a folder of photographs; without them,
+graphs and pictures of the same size are generated. It runs in an environment with all peers: ``make speed`` makes that
+first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ HERE = Path(__file__).parent
 PARTS = {
     "core": None,
     "views": None,
-    "reading": "cifar10_jpg",
+    "reading": "bsds",
     "simclr": None,
     "text": None,
     "graph": "",
