@@ -157,24 +157,34 @@ def run(dataset: Any, task: Task, recipe: str, arm: Arm, seed: int) -> dict[str,
     }
 
 
-def measure(name: str, folder: Path, out: Path, recipes: list[str]) -> dict[str, Any]:
-    """All runs on one graph by recipe, and what its features give; finished runs are read from ``out``."""
+def measure(name: str, folder: Path, out: Path, recipe: str) -> None:
+    """The runs of one recipe on one graph that are not in ``out`` yet, and what its features give."""
     dataset = graph_of(name, folder, out)
     task = make_task(dataset, name="own-split" if dataset.splits else "random-splits")
     assert task is not None
-    raw = out / f"{name}-raw.json"
-    if not raw.is_file():
-        write_json(raw, accuracies(task, dataset.graph.x))
-    found: dict[str, Any] = {"protocol": dict(task.protocol), "raw": read_json(raw), "runs": {}}
-    for recipe in recipes:
-        for seed in SEEDS:
-            path = out / f"{name}-{recipe}-{seed}.json"
-            if not path.is_file():
-                one = run(dataset, task, recipe, ARMS[name][recipe], seed)
-                write_json(path, one)
-                trained, untrained = (one[row]["accuracy"] for row in ("trained", "untrained"))
-                print(f"{name}, {recipe}, seed {seed}: {trained:.3f}, untrained {untrained:.3f}", flush=True)
-            found["runs"].setdefault(recipe, []).append(read_json(path))
+    facts = out / f"{name}-raw.json"
+    if not facts.is_file():
+        write_json(facts, {"protocol": dict(task.protocol), "raw": accuracies(task, dataset.graph.x)})
+    for seed in SEEDS:
+        path = out / f"{name}-{recipe}-{seed}.json"
+        if not path.is_file():
+            one = run(dataset, task, recipe, ARMS[name][recipe], seed)
+            write_json(path, one)
+            trained, untrained = (one[row]["accuracy"] for row in ("trained", "untrained"))
+            print(f"{name}, {recipe}, seed {seed}: {trained:.3f}, untrained {untrained:.3f}", flush=True)
+
+
+def finished(out: Path) -> dict[str, Any]:
+    """By graph: its facts, and the runs of each recipe that has run with all seeds."""
+    found: dict[str, Any] = {}
+    for name in ARMS:
+        runs = {}
+        for recipe in RECIPES:
+            paths = [out / f"{name}-{recipe}-{seed}.json" for seed in SEEDS]
+            if all(path.is_file() for path in paths):
+                runs[recipe] = [read_json(path) for path in paths]
+        if runs:
+            found[name] = read_json(out / f"{name}-raw.json") | {"runs": runs}
     return found
 
 
@@ -266,8 +276,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/graph"))
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="*", default=list(RECIPES), choices=RECIPES)
     parser.add_argument("--graphs", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--large", nargs="*", type=int, default=list(ANCHORS_OF_LARGE), choices=ANCHORS_OF_LARGE)
     parser.add_argument(
         "--anchors",
         type=int,
@@ -282,27 +293,26 @@ def main() -> None:
     if arguments.data is None:
         parser.error("--data is needed")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {}
-    for count in range(1, len(arguments.recipes) + 1):  # so that the first recipes are there on all graphs soon
+    for recipe in arguments.recipes:  # recipe by recipe, so that the first are there on all graphs soon
         for name in arguments.graphs:
-            found[name] = measure(name, arguments.data, arguments.out, arguments.recipes[:count])
-            write_result(found, arguments.out)
-    for anchors in ANCHORS_OF_LARGE:
+            measure(name, arguments.data, arguments.out, recipe)
+            write_result(arguments.out)
+    for anchors in arguments.large:
         large_apart(anchors, arguments.out)
-    write_result(found, arguments.out)
-    for name, one in found.items():
-        for row in rows_of(name, one):
-            print(row["data"], row["recipe"], row["trained"], row["untrained"], row["raw"]["mean"], row["note"])
+    for row in write_result(arguments.out):
+        print(row["data"], row["recipe"], row["trained"], row["untrained"], row["raw"]["mean"], row["note"])
 
 
-def write_result(found: Mapping[str, Any], out: Path) -> None:
-    """Everything that is finished, beside this script."""
+def write_result(out: Path) -> list[dict[str, Any]]:
+    """Everything that is finished, beside this script; gives the rows of the table."""
     paths = [out / f"large-{anchors}.json" for anchors in ANCHORS_OF_LARGE]
     steps = [read_json(path) for path in paths if path.is_file()]
+    found = finished(out)
     table = [row for name, one in found.items() for row in rows_of(name, one)]
     settings = {"seeds": SEEDS, "arms": ARMS, "training": TRAINING}
     result = {"table": table, "published": PUBLISHED, "large_graph": steps, "settings": settings, "graphs": found}
     write_json(RESULT, result | {"versions": saving.versions()})
+    return table
 
 
 def large_apart(anchors: int, out: Path) -> None:

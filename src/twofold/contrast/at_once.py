@@ -14,7 +14,6 @@ from torch import Tensor
 
 from twofold.contrast.autograd import tiled_backward
 from twofold.contrast.pairs import AllBut, Rule
-from twofold.contrast.products import product_dtype
 from twofold.contrast.tiles import yes_or_no
 
 AT_ONCE_PAIRS = 1 << 18
@@ -23,8 +22,7 @@ AT_ONCE_PAIRS = 1 << 18
 
 def applies(anchors: Tensor, candidates: Tensor, rule: Rule | None) -> bool:
     """Whether :class:`SummedAtOnce` is for this problem, if its powers can be formed directly."""
-    exact = product_dtype(anchors) == anchors.dtype  # reduced products are for large problems
-    return exact and yes_or_no(rule) and len(anchors) * len(candidates) <= AT_ONCE_PAIRS
+    return yes_or_no(rule) and len(anchors) * len(candidates) <= AT_ONCE_PAIRS
 
 
 class SummedAtOnce(torch.autograd.Function):

@@ -54,6 +54,8 @@ _ZIP_FAULTS = (
 def open_npy(path: Path) -> np.ndarray:
     """The array of a .npy file, mapped: its content is read from the disk as it is used.
 
+    It may be written to, in memory only: torch wants that of what it shares.
+
     Raises:
         DataError: If the file is damaged, shorter than its header says, or holds Python objects.
     """
@@ -69,7 +71,7 @@ def open_npy(path: Path) -> np.ndarray:
         raise DataError(f"{path}: damaged; its header claims {stated:,} bytes {shape}, and {present:,} are there")
     if stated == 0:
         return np.empty(shape, kind)
-    return np.memmap(path, kind, mode="r", offset=offset, shape=shape, order="F" if fortran else "C")
+    return np.memmap(path, kind, mode="c", offset=offset, shape=shape, order="F" if fortran else "C")
 
 
 class NpzArrays(Mapping[str, np.ndarray]):

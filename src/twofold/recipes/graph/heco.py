@@ -34,6 +34,9 @@ class HeCo(Recipe):
     since of equally close nodes the sort decides); at most 7 neighbours of each type are sampled, and fewer are taken
     once instead of repeatedly; the number of epochs is fixed, where they stop on the training loss.
 
+    Measured here on ACM, macro-F1 with 20, 40, 60 labels a class, three seeds of 150 steps: 84.8, 87.7, 88.4 %
+    (untrained 71, 70, 77; words alone 75, 79, 83; published 88.6 with 20); docs/modalities/graph-level.md.
+
     Args:
         temperature: τ; 0.8 on ACM, 0.9 on DBLP, 0.5 elsewhere in the paper.
         positives: Size of P_i; 5 on ACM, 1000 on DBLP. With 1 a node has itself alone.

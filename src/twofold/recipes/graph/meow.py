@@ -42,6 +42,10 @@ class MEOW(Recipe):
     anew in each step, not once; concentrations are those of ProtoNCE's paper; clusters are those of the projections of
     the steps before, kept in a bank; the embedding is computed without dropout and damage.
 
+    Measured here on ACM, macro-F1 with 20 labels a class, three seeds of 150 steps: 79.1 ± 8.1 % (untrained 70.2, words
+    alone 75.2, published 91.9). One seed reaches 87.9 and one 72.1, so this is not stable yet;
+    docs/modalities/graph-level.md.
+
     Args:
         temperature: τ; 0.4 on ACM, 0.9 elsewhere in the paper.
         clusters: K of the coarser clustering; at most a quarter of the samples are taken.

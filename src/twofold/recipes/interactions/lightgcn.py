@@ -34,6 +34,9 @@ class LightGCN(Recipe):
     with one item drawn evenly from those that its user did not choose. So an epoch is a number of steps, and not one
     visit to every interaction; by default a run draws each a hundred times on average.
 
+    Measured here on lastfm, three seeds: Recall@20 24.2 ± 0.2 % (untrained 0.5, PureSVD 23.6);
+    docs/modalities/interactions.md.
+
     Args:
         l2: λ; the paper's 1e-4.
         draws: Interactions drawn for each sample; 4 makes the paper's 2048 of the usual batch of 512 nodes.

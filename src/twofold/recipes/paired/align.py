@@ -26,6 +26,9 @@ class ALIGN(TwoTowers):
     here 1/τ stays within [0.01, 100]. From τ = 1 a small run learns slowly: 0.1 is the better start there. The paper's
     optimizer is LAMB, its towers are an EfficientNet and BERT.
 
+    Measured here on emoji, three seeds: drawings of an unseen vendor find their name first in 9.4 ± 0.8 % of cases
+    (CLIP 15.8 ± 0.8), unseen emoji among ten in 8.3 ± 0.5 % (7.9 ± 0.3); docs/modalities/paired.md.
+
     Args:
         temperature: τ at the start; the paper's 1.
         learn_temperature: Learn τ, as the paper does.

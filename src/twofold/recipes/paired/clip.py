@@ -79,6 +79,9 @@ class CLIP(TwoTowers):
     1/τ in [1, 100] after each step. Pairs of a batch that share a caption are negatives of each other, as in the
     paper. Views: none by default ("plain"); the paper crops pictures, ``views="weak+plain"`` comes near to that.
 
+    Measured here on emoji, three seeds: drawings of an unseen vendor find their name first in 15.8 ± 0.8 % of cases
+    (untrained 0.1, nearest known drawing 20.7), unseen emoji among ten in 7.9 ± 0.3 % (3.0); docs/modalities/paired.md.
+
     Args:
         temperature: τ at the start; the paper's 0.07.
         learn_temperature: Learn τ, as the paper does.

@@ -27,6 +27,10 @@ class ContrastiveGap(TwoTowers):
     the paper: a learned one shrinks and hides the cause. There a pretrained CLIP is fine-tuned: batches of 64, lr
     10⁻⁶, weight decay 0.1, 9 epochs; lr is yours to choose here. ``twofold evaluate`` gives the gap in numbers.
 
+    Measured here on emoji, three seeds: drawings of an unseen vendor find their name first in 9.7 ± 1.1 % of cases
+    (CLIP 15.8 ± 0.8), and the gap of the centroids is 0.63 ± 0.07 (CLIP 0.13 ± 0.01): the claim does not replicate at
+    this size; docs/modalities/paired.md.
+
     Args:
         temperature: τ; the paper's 0.01.
         learn_temperature: Learn τ; the paper does not.

@@ -29,6 +29,10 @@ class CWCL(LiT):
     that in a large batch the true pair holds little of the target; ``sharpness`` and ``center`` are ways to more
     contrast, the first named in the paper, the second ours.
 
+    Measured here on emoji with a first tower by SimCLR, three seeds: drawings of an unseen vendor find their name first
+    in 4.2 ± 0.4 % of cases (LiT 3.9 ± 0.4), unseen emoji among ten in 8.9 ± 1.1 % (8.4 ± 0.7);
+    docs/modalities/paired.md.
+
     Args:
         temperature: τ at the start; not stated in the paper, LiT's 0.1 here.
         learn_temperature: Learn τ, as the paper does.

@@ -23,6 +23,10 @@ class LiT(CLIP):
     What is new: captions teach the text tower what a good picture tower knows already, rather than spoil it. Without
     pretrained weights (an encoder named ``hf:...`` or ``run:FOLDER``) the space is that of random features.
 
+    Measured here on emoji with a first tower by SimCLR, three seeds: drawings of an unseen vendor find their name first
+    in 3.9 ± 0.4 % of cases (CLIP 15.8 ± 0.8), unseen emoji among ten in 8.4 ± 0.7 % (7.9 ± 0.3);
+    docs/modalities/paired.md.
+
     Args:
         temperature: τ at the start; the paper's 0.1.
         learn_temperature: Learn τ, as the paper does.

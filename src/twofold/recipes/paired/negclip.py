@@ -34,6 +34,9 @@ class NegCLIP(CLIP):
     negative. The paper also adds to each batch, for each picture, one of its three nearest by CLIP's similarity; here
     batches are random. It fine-tunes a pretrained CLIP: 5 epochs, lr 10⁻⁶, batches of 256.
 
+    Measured here on scenes of two emoji, three seeds: the right caption before the swapped one in 58.9 ± 5.1 % (CLIP
+    49.3 ± 6.6, untrained 59.4), the right one of all first in 51.7 ± 4.7 % (52.2 ± 2.5); docs/modalities/paired.md.
+
     Args:
         temperature: τ at the start; CLIP's 0.07.
         learn_temperature: Learn τ, as the paper does.

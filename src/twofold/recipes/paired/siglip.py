@@ -26,6 +26,9 @@ class SigLIP(TwoTowers):
     clamped (but 1/τ is kept below 10⁶, where numbers end); b starts at −10, since nearly all pairs are negatives and
     their first gradient would be huge.
 
+    Measured here on emoji, three seeds: drawings of an unseen vendor find their name first in 12.9 ± 1.1 % of cases
+    (CLIP 15.8 ± 0.8), unseen emoji among ten in 8.3 ± 1.4 % (7.9 ± 0.3); docs/modalities/paired.md.
+
     Args:
         temperature: τ at the start; the paper's 0.1.
         learn_temperature: Learn τ and b, as the paper does.

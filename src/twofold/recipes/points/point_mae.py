@@ -71,6 +71,9 @@ class PointMAE(Recipe):
     mean of all tokens. In the paper's code hidden patches go through the patch embedding too (only its batch statistics
     see them); here they do not. Distances are in units of the cloud.
 
+    Measured here on furniture, three seeds: 20 neighbours 34.8 ± 1.8 % (untrained 40.0), linear probe 39.5 ± 2.9 %
+    (39.7): ten epochs teach it nothing; docs/modalities/points.md.
+
     Args:
         mask_rate: Share of the patches that is hidden; 0.6 in the paper.
         decoder_depth: Blocks of the decoder; the paper's 4.

@@ -31,6 +31,9 @@ class PointContrast(Recipe):
     Reconstructed: the paper's networks are sparse U-Nets on scans of rooms, of which two overlap. Here both views are
     parts of one cloud, and a match must be the nearest in both directions, so that no point is its own negative.
 
+    Measured here on furniture, three seeds: 20 neighbours 38.0 ± 0.7 % (untrained 36.3, raw 33.5), linear probe 39.5 ±
+    2.0 % (38.8, 34.7); docs/modalities/points.md.
+
     Args:
         temperature: τ; 0.07 in the paper's code.
         matches: How many matches of each cloud are used, at most, drawn anew each step; the paper's code takes 4096 of

@@ -229,8 +229,12 @@ def _to_uint8(images: Tensor | np.ndarray, source: str) -> Tensor:
     """Pictures of any numeric type as uint8, piece by piece, so that large files need memory for the result only."""
     if isinstance(images, Tensor) and images.dtype == torch.uint8:
         return images.contiguous()
+    if isinstance(images, np.memmap) and images.dtype == np.uint8 and images.flags.c_contiguous:
+        return torch.from_numpy(images)  # stays on the disk until it is looked at
     shape = tuple(images.shape)
     check_memory(math.prod(shape) + 24 * math.prod(shape[1:]), f"{source}: {shape[0]:,} pictures {shape[1:]}")
+    if not isinstance(images, Tensor) and images.dtype == np.uint8:
+        return torch.from_numpy(np.array(images, order="C"))
     scale = _scale(images, source)
     device = images.device if isinstance(images, Tensor) else None
     out = torch.empty(shape, dtype=torch.uint8, device=device)
