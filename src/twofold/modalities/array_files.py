@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import struct
 import tokenize
 import warnings
@@ -54,8 +55,6 @@ _ZIP_FAULTS = (
 def open_npy(path: Path) -> np.ndarray:
     """The array of a .npy file, mapped: its content is read from the disk as it is used.
 
-    It may be written to, in memory only: torch wants that of what it shares.
-
     Raises:
         DataError: If the file is damaged, shorter than its header says, or holds Python objects.
     """
@@ -71,7 +70,14 @@ def open_npy(path: Path) -> np.ndarray:
         raise DataError(f"{path}: damaged; its header claims {stated:,} bytes {shape}, and {present:,} are there")
     if stated == 0:
         return np.empty(shape, kind)
-    return np.memmap(path, kind, mode="c", offset=offset, shape=shape, order="F" if fortran else "C")
+    return np.memmap(path, kind, mode="r", offset=offset, shape=shape, order="F" if fortran else "C")
+
+
+def forget(array: np.memmap) -> None:
+    """Give back the memory of what was read of a mapped file; on Linux, elsewhere the system does so in its time."""
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 class NpzArrays(Mapping[str, np.ndarray]):

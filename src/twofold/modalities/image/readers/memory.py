@@ -14,7 +14,7 @@ from torch import Tensor
 
 from twofold.errors import DataError
 from twofold.limits import SAMPLE_BYTES, check_memory
-from twofold.modalities.array_files import NpzArrays, open_npy
+from twofold.modalities.array_files import NpzArrays, forget, open_npy
 from twofold.modalities.image.readers.arrays import ImageArrays
 from twofold.modalities.image.readers.files import default_size
 from twofold.modalities.image.readers.folders import SPLITS, split_of
@@ -229,18 +229,19 @@ def _to_uint8(images: Tensor | np.ndarray, source: str) -> Tensor:
     """Pictures of any numeric type as uint8, piece by piece, so that large files need memory for the result only."""
     if isinstance(images, Tensor) and images.dtype == torch.uint8:
         return images.contiguous()
-    if isinstance(images, np.memmap) and images.dtype == np.uint8 and images.flags.c_contiguous:
-        return torch.from_numpy(images)  # stays on the disk until it is looked at
     shape = tuple(images.shape)
     check_memory(math.prod(shape) + 24 * math.prod(shape[1:]), f"{source}: {shape[0]:,} pictures {shape[1:]}")
-    if not isinstance(images, Tensor) and images.dtype == np.uint8:
-        return torch.from_numpy(np.array(images, order="C"))
     scale = _scale(images, source)
     device = images.device if isinstance(images, Tensor) else None
     out = torch.empty(shape, dtype=torch.uint8, device=device)
     for rows in _pieces(images):
-        part = _wide(images[rows])
-        out[rows] = (part if scale == 1 else part.mul(scale).round_()).to(torch.uint8)
+        if not isinstance(images, Tensor) and images.dtype == np.uint8:
+            out[rows] = torch.from_numpy(np.array(images[rows]))
+        else:
+            part = _wide(images[rows])
+            out[rows] = (part if scale == 1 else part.mul(scale).round_()).to(torch.uint8)
+        if isinstance(images, np.memmap):
+            forget(images)
     return out
 
 
