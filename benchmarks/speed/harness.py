@@ -21,6 +21,7 @@ import argparse
 import ctypes
 import gc
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -194,7 +195,8 @@ def write(
         notes: What a reader must know to read the figures rightly.
         more: Anything else worth keeping, such as fitted exponents.
     """
-    command = f"python benchmarks/speed/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+    given = ["DATA" if before == "--data" else word for before, word in itertools.pairwise(sys.argv)]
+    command = " ".join(["python", f"benchmarks/speed/{Path(sys.argv[0]).name}", *given])
     found = {"title": title, "numbers": list(numbers), "command": command, "machine": machine()}
     found |= {"versions": versions(peers), "rows": list(rows), "notes": list(notes)} | more
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

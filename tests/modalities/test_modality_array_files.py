@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from twofold.errors import DataError
-from twofold.modalities.array_files import NpzArrays, open_npy
+from twofold.modalities.array_files import NpzArrays, forget, open_npy
 
 ARRAYS = [
     np.arange(12.0).reshape(3, 4),
@@ -65,3 +65,14 @@ def test_python_objects_and_other_files(tmp_path):
     np.save(tmp_path / "c.npy", np.zeros(3, complex))
     with pytest.raises(DataError, match="complex128"):
         open_npy(tmp_path / "c.npy")
+
+
+def test_memory_of_mapped_files_is_given_back_but_never_changes_that_are_kept_there(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(10, np.uint8))
+    private = np.load(tmp_path / "x.npy", mmap_mode="c")
+    private[3] = 7
+    forget(private)
+    assert private[3] == 7
+    mapped = open_npy(tmp_path / "x.npy")
+    forget(mapped)
+    assert mapped.tolist() == [0] * 10

@@ -74,9 +74,12 @@ def open_npy(path: Path) -> np.ndarray:
 
 
 def forget(array: np.memmap) -> None:
-    """Give back the memory of what was read of a mapped file; on Linux, elsewhere the system does so in its time."""
+    """Give back the memory of what was read of a file that is mapped for reading only; of others, nothing.
+
+    On Linux; elsewhere the system does so in its time. Changes that are kept in memory alone (mode "c") would be lost.
+    """
     mapping = getattr(array, "_mmap", None)
-    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+    if mapping is not None and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 

@@ -27,8 +27,8 @@ class TrainingOptions:
         micro_batch: Samples that go through the networks at once; the gradient stays that of the whole batch, batch
             norm sees the micro-batch. None takes the whole batch.
         precision: Number format of the networks; auto takes bf16 where the hardware computes in it.
-        loss_precision: Number format of the products in losses over more than 65,536 pairs; bf16 is faster where the
-            hardware computes in it, and rounds gradients a little (docs/results/speed.md).
+        loss_precision: Number format of the products in losses that are tiled, from about 512 rows on; bf16 is faster
+            where the hardware computes in it, and rounds gradients a little (docs/results/speed.md).
         device: Where to train, such as cpu, cuda or mps; auto takes CUDA if there is one.
         workers: Threads that read ahead; does not change the result.
         seed: Of initialization, order, views and everything else that is drawn.
