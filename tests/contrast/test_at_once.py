@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from products_counted import Products
 from torch import Tensor
 from torch.nn import functional as F
 
-from twofold.contrast import at_once, products, reductions
+from twofold.contrast import at_once, products
 from twofold.contrast.pairs import AllBut, all_but_self, different
 from twofold.contrast.reductions import logsumexp
 from twofold.contrast.tiles import LARGEST_DIRECT
@@ -21,7 +21,7 @@ from twofold.contrast.tiles import LARGEST_DIRECT
 @pytest.fixture(autouse=True)
 def nothing_is_tiny() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reductions, "TINY_PAIRS", 0)
+        patch.setattr(at_once, "TINY_PAIRS", 0)
         yield
 
 
@@ -59,14 +59,13 @@ def value_and_gradients(leaves: list[Tensor], scale: Tensor, **options: object) 
     seed=st.integers(0, 99),
 )
 def test_it_is_the_dense_sum(n, m, scale, rule, same_rows, reduction, known, seed) -> None:
+    assume(not (n == 2 and rule == "listed" and same_rows))  # nothing would be left at all
     leaves = [rows(n, 4, seed)] if same_rows else [rows(n, 4, seed), rows(max(n, m), 4, seed + 1)]
     k, left_out = some_scale(scale, n), some_rule(rule, n, len(leaves[-1]))
     options = {"rule": left_out, "reduction": reduction}
     expected = value_and_gradients(leaves, k, tile=0, **options)
     actual = value_and_gradients(leaves, k, largest=50.0 if known else None, **options)
     for ours, dense in zip(actual, expected, strict=True):
-        if n == 2 and rule == "listed" and same_rows:
-            continue  # nothing is left at all
         torch.testing.assert_close(ours, dense, rtol=1e-9, atol=1e-10)
 
 

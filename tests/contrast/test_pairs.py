@@ -79,7 +79,8 @@ def test_both_keeps_apart_what_is_left_out_by_its_place() -> None:
     assert parted(itself) == (itself, None)
     assert parted(None) == (None, None)
     two = both(itself, AllBut(torch.tensor([[1], [1], [1]])))
-    assert parted(two) == (None, two)
+    assert parted(two) == (two, None)
+    assert two.mutual is False
     assert two(*tile).int().tolist() == [[0, 0, 1], [1, 0, 1], [1, 0, 0]]
 
 

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.autograd import tiled_backward
-from twofold.contrast.pairs import AllBut, Rule
+from twofold.contrast.pairs import AllBut, Rule, is_mutual
 from twofold.contrast.tiles import yes_or_no
 
-AT_ONCE_PAIRS = 1 << 18
-"""Up to this many pairs (1 MB in float32) this way is the fastest."""
+TINY_PAIRS, AT_ONCE_PAIRS = 1 << 12, 1 << 18
+"""Between so many pairs (1 MB in float32) this way is the fastest."""
 
 
 def applies(anchors: Tensor, candidates: Tensor, rule: Rule | None) -> bool:
     """Whether :class:`SummedAtOnce` is for this problem, if its powers can be formed directly."""
-    return yes_or_no(rule) and len(anchors) * len(candidates) <= AT_ONCE_PAIRS
+    return yes_or_no(rule) and TINY_PAIRS < len(anchors) * len(candidates) <= AT_ONCE_PAIRS
 
 
 class SummedAtOnce(torch.autograd.Function):
@@ -33,7 +33,7 @@ class SummedAtOnce(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, left_out: AllBut | None) -> Tensor:
-        symmetric = candidates is anchors and scale.ndim == 0 and (left_out is None or left_out.mutual)
+        symmetric = candidates is anchors and scale.ndim == 0 and is_mutual(left_out)
         k = scale[:, None] if scale.ndim else scale
         powers = torch.mm(anchors * k, candidates.T).exp_()
         if left_out is not None:

@@ -109,7 +109,12 @@ def inverse_temperature(temperature: Temperature, like: Tensor, *, views: int = 
 
 
 def logit_bound(temperature: Temperature, *, normalize: bool) -> float | None:
-    """1/τ, above which no logit of directions is, where it is known without a look at a device; None elsewhere."""
+    """1/τ, above which no logit of directions is; None where that is not known without waiting for an accelerator.
+
+    Args:
+        temperature: τ > 0; a number, 0-d or ``(n,)``, of which the smallest counts.
+        normalize: Whether the rows are scaled to unit length.
+    """
     if not normalize:
         return None
     if isinstance(temperature, Tensor):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -111,8 +112,11 @@ class Both:
 def both(*rules: Rule) -> Rule:
     """The product of several rules: left out by one is left out."""
     listed = [rule for rule in rules if isinstance(rule, AllBut)]
-    if len(listed) == 1 < len(rules):  # known apart, so that nobody looks at all pairs for it
-        return Both(listed[0], both(*(rule for rule in rules if rule is not listed[0])))
+    if listed:  # kept apart, so that nobody looks at all pairs for them
+        positions = torch.cat([rule.positions for rule in listed], 1)
+        left_out = AllBut(positions, mutual=all(rule.mutual for rule in listed)) if len(listed) > 1 else listed[0]
+        asked = [rule for rule in rules if not isinstance(rule, AllBut)]
+        return Both(left_out, both(*asked)) if asked else left_out
     if len(rules) == 1:
         return rules[0]
 
@@ -124,6 +128,11 @@ def both(*rules: Rule) -> Rule:
         return weight
 
     return product
+
+
+def is_mutual(rule: Rule | None) -> TypeGuard[AllBut | None]:
+    """Whether it is known that j is left out by i where i is left out by j, and that there are no other weights."""
+    return rule is None or (isinstance(rule, AllBut) and rule.mutual)
 
 
 def parted(rule: Rule | None) -> tuple[AllBut | None, Rule | None]:

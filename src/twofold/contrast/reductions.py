@@ -26,17 +26,15 @@ from twofold.contrast import at_once
 from twofold.contrast.autograd import full_precision
 from twofold.contrast.checks import check_reduction, raise_precision, reduce_anchors
 from twofold.contrast.one_way import LogSumExp, SummedLogSumExp
-from twofold.contrast.pairs import Rule
+from twofold.contrast.pairs import Rule, is_mutual
 from twofold.contrast.tiled_sums import RuledSum, SoftmaxMean, SoftplusSum, softplus
 from twofold.contrast.tiles import logits_of
-from twofold.contrast.two_way import BothWays, Symmetric, direct_bound, mutual
+from twofold.contrast.two_way import BothWays, Symmetric, direct_bound
 
 Scale = float | Tensor
 
 DENSE_PAIRS = 1 << 16
-"""Up to this many pairs the dense path is taken: there is nothing to save."""
-TINY_PAIRS = 1 << 12
-"""Up to this many even for sums over anchors, which have a faster way to go (:mod:`twofold.contrast.at_once`)."""
+"""Up to this many pairs the dense path is taken, unless :mod:`twofold.contrast.at_once` is: nothing is to be saved."""
 
 
 class SoftmaxReduction(NamedTuple):
@@ -89,7 +87,7 @@ def logsumexp(
             return total / len(anchors) if reduction == "mean" else total
         if _is_dense(anchors, candidates, tile):
             return reduce_anchors(_dense_logsumexp(anchors, candidates, scale, rule), reduction)
-        symmetric = candidates is anchors and mutual(rule)
+        symmetric = candidates is anchors and is_mutual(rule)
         if symmetric and (bound := direct_bound(anchors, anchors, scale, largest)) is not None:
             return reduce_anchors(Symmetric.apply(anchors, scale, rule, bound, tile), reduction)
         if not summed:
@@ -241,11 +239,8 @@ def _is_dense(anchors: Tensor, candidates: Tensor, tile: int | None) -> bool:
 def _at_once(
     anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, largest: float | None
 ) -> Tensor | None:
-    """The sum of the values of a small problem that is not tiny, or None where that way is not for it."""
-    pairs = len(anchors) * len(candidates)
-    if pairs <= TINY_PAIRS or not at_once.applies(anchors, candidates, rule):
-        return None
-    if direct_bound(anchors, candidates, scale, largest) is None:
+    """The sum of the values of a small problem, or None where that way is not for it."""
+    if not at_once.applies(anchors, candidates, rule) or direct_bound(anchors, candidates, scale, largest) is None:
         return None
     total: Tensor = at_once.SummedAtOnce.apply(anchors, candidates, scale, rule)
     return total

@@ -12,13 +12,13 @@ where two one-way reductions take six.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from twofold.contrast.autograd import tiled_backward
-from twofold.contrast.pairs import AllBut, Rule
+from twofold.contrast.pairs import AllBut
 from twofold.contrast.products import add_product
 from twofold.contrast.tiles import (
     KEPT_NUMBERS,
@@ -46,11 +46,6 @@ def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor, largest: fl
         return None
     can_be_learned = scale.ndim == 0 and bool(scale != 0)
     return largest if not scale.requires_grad or can_be_learned else None
-
-
-def mutual(rule: Rule | None) -> TypeGuard[AllBut | None]:
-    """Whether w_ij = w_ji is known, for rows with themselves."""
-    return rule is None or (isinstance(rule, AllBut) and rule.mutual)
 
 
 class Symmetric(torch.autograd.Function):

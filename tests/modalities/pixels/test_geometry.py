@@ -8,13 +8,14 @@ import torch
 from twofold.modalities.pixels.geometry import CenterCrop
 
 
+@pytest.mark.parametrize("size", [16, 224])
 @pytest.mark.parametrize("aspect", [None, torch.ones(5)])
 @pytest.mark.parametrize("integers", [True, False])
-def test_a_square_of_the_right_size_is_taken_as_it_is(integers, aspect):
+def test_a_square_of_the_right_size_is_taken_as_it_is(integers, aspect, size):
     draw = torch.Generator().manual_seed(0)
-    inputs = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8, generator=draw)
-    inputs = inputs if integers else torch.rand(5, 3, 16, 16, generator=draw)
-    crop = CenterCrop(16)
+    inputs = torch.randint(0, 256, (5, 3, size, size), dtype=torch.uint8, generator=draw)
+    inputs = inputs if integers else torch.rand(5, 3, size, size, generator=draw)
+    crop = CenterCrop(size)
     taken = crop(inputs, aspect=aspect)
-    assert torch.equal(taken, crop.apply(inputs, crop.draw(5, 16, aspect=aspect)))
+    assert torch.equal(taken, crop.apply(inputs, crop.draw(5, size, aspect=aspect)))
     assert taken.data_ptr() != inputs.data_ptr()

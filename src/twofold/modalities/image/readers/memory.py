@@ -235,11 +235,8 @@ def _to_uint8(images: Tensor | np.ndarray, source: str) -> Tensor:
     device = images.device if isinstance(images, Tensor) else None
     out = torch.empty(shape, dtype=torch.uint8, device=device)
     for rows in _pieces(images):
-        if not isinstance(images, Tensor) and images.dtype == np.uint8:
-            out[rows] = torch.from_numpy(np.array(images[rows]))
-        else:
-            part = _wide(images[rows])
-            out[rows] = (part if scale == 1 else part.mul(scale).round_()).to(torch.uint8)
+        part = _wide(images[rows])
+        out[rows] = (part if scale == 1 else part.mul(scale).round_()).to(torch.uint8)
         if isinstance(images, np.memmap):
             forget(images)
     return out
