@@ -30,8 +30,7 @@ class BGRL(Recipe):
     ``bgrl-computers`` on Computers, 1e-5 and ``bgrl-cs`` on CS.
 
     Measured here, three seeds: Cora's public split 80.1 ± 0.9 % in 300 steps with ``views="grace"`` (untrained 72.9,
-    published 82.7), CiteSeer 69.9 ± 0.5 % in 150 with ``momentum=0.9`` too (64.5, 71.1); in so few steps the views for
-    WikiCS and the slower teacher are worse on validation nodes; docs/modalities/graph.md.
+    published 82.7), CiteSeer 69.9 ± 0.5 % in 150 with ``momentum=0.9`` too (64.5, 71.1); docs/modalities/graph.md.
 
     Args:
         momentum: m at the start.

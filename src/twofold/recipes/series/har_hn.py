@@ -33,8 +33,8 @@ class HarHN(Recipe):
     formula above. Both directions are averaged, where the baseline adds them. Measured: no gain over CMC, and a loss
     for neighbours where classes are few (benchmarks/modalities/results/series.json).
 
-    Measured here on watches of unseen people, three seeds: 20 neighbours 66.8 ± 2.2 % (without hardness 65.0 ± 2.1,
-    untrained 63.9, raw 74.3), linear probe 70.5 ± 3.5 % (71.9 ± 2.3, 72.7, 81.6); docs/results/modalities.md.
+    Measured here on watches of unseen people, three seeds: 20 neighbours 66.8 ± 2.2 % (without hardness and prior 65.0
+    ± 2.1, untrained 63.9, raw 74.3), linear probe 70.5 ± 3.5 % (71.9 ± 2.3, 72.7, 81.6); docs/results/modalities.md.
 
     Args:
         temperature: τ; 0.1 in the baseline.
