@@ -50,7 +50,7 @@ median over rounds with the lowest and highest in brackets: above 1 we are faste
 Everything was measured on CPUs. On a GPU the same code runs, and nothing is claimed. Seconds differ between machines
 and from hour to hour; ratios hold better, to about 15 %.
 
-`make speed DATA=folder` makes an environment with the peers and measures everything again in about 45 minutes on a
+`make speed DATA=folder` makes an environment with the peers and measures everything again in about an hour on a
 machine that does nothing else; each section names its own command. `python benchmarks/speed/guard.py` compares ratios
 before and after a change.
 """

@@ -1,6 +1,6 @@
 """Measures everything that docs/results/speed.md shows, and writes that page.
 
-    python benchmarks/speed/run.py [--data DATA]           # about 45 minutes on two cores that do nothing else
+    python benchmarks/speed/run.py [--data DATA]           # about an hour on two cores that do nothing else
     python benchmarks/speed/run.py --only core views       # some of it
     python benchmarks/speed/run.py --quality               # what is learned from fused views and in bfloat16 as well
 
