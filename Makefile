@@ -3,7 +3,7 @@
 # make test-timm   what needs torchvision or timm, in an environment of its own (5.6 GB: torchvision's CUDA build of torch)
 # make reliability   measures what docs/reliability.md and docs/scaling.md claim, about an hour
 # make modalities DATA=folder   measures what docs/results/modalities.md shows, one to two hours
-# make speed DATA=folder   measures what docs/results/speed.md shows, in an environment with all peers (6 GB), 45 minutes
+# make speed DATA=folder   measures what docs/results/speed.md shows, in an environment with all peers (6 GB), an hour
 # make docs   writes docs/recipes.md anew from the recipes
 PYTHON ?= python3
 VENV := .venv
