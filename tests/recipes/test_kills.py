@@ -214,7 +214,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(name, way, start, 
         if way == "step":
             assert ended.place.startswith("aten.")
         if way == "loader":
-            assert ended.place.startswith("twofold-loader")
+            assert ended.place.startswith("twofold-ahead")
         torn += any(name.startswith(".tmp-") for name in run.leftovers)
     assert (torn > 0) == (way == "save")
     assert run.finish().said == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 
 import pytest
 import torch
@@ -132,6 +133,26 @@ def test_embedding_keeps_order_and_says_which_rows_could_be_read(make_recipe, di
     pixels = digits_set.images[30:60][embedded.index].flatten(1) / 255
     mean, std = digits_set.spec["mean"][0], digits_set.spec["std"][0]
     assert torch.allclose(raw, (pixels - mean) / std, atol=1e-4)
+
+
+def test_cores_embed_side_by_side_what_one_embeds(make_recipe, digits_set):
+    recipe = make_recipe("simclr").build(digits_set.spec)
+    threads, seen = torch.get_num_threads(), set()
+    recipe.encoder.register_forward_hook(lambda *_: seen.add((threading.get_ident(), torch.get_num_threads())))
+    try:
+        torch.set_num_threads(1)
+        alone = running.embed(recipe, digits_set)
+        assert seen == {(threading.get_ident(), 1)}
+        torch.set_num_threads(3)
+        together = running.embed(recipe, digits_set)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert len(seen) > 1
+    assert all(cores == 1 for _, cores in seen)
+    assert torch.equal(together.index, alone.index)
+    torch.testing.assert_close(together.rows, alone.rows)
+    assert recipe.training
 
 
 def test_nothing_readable_is_an_error(make_recipe, digits_set):

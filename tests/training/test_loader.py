@@ -52,7 +52,7 @@ def read(loader: Loader, start: int, total: int) -> list[tuple[int, list[int]]]:
 
 
 def loader_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("twofold-loader")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("twofold-ahead")]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
@@ -61,7 +61,7 @@ def test_order_depends_on_neither_workers_nor_start(workers: int) -> None:
     dataset = Numbers(23, slow=True)
     assert read(Loader(dataset, 5, seed=3, workers=workers), 0, 11) == expected
     assert read(Loader(dataset, 5, seed=3, workers=workers), 6, 11) == expected[6:]
-    assert any(name.startswith("twofold-loader") for name in dataset.threads) == (workers > 0)
+    assert any(name.startswith("twofold-ahead") for name in dataset.threads) == (workers > 0)
     assert read(Loader(Numbers(23), 5, seed=4, workers=0), 0, 11) != expected
 
 

@@ -24,8 +24,8 @@ TILE_NUMBERS = 1 << 20
 """Most numbers of a tile of rows (4 MB in float32, what caches hold), as long as it has ``FEWEST_ROWS``."""
 FEWEST_ROWS = 256
 """Fewer rows make products of matrices slow."""
-KEPT_NUMBERS = 1 << 22
-"""Up to so many numbers (16 MB in float32) the powers of all tiles are kept for the backward pass."""
+KEPT_NUMBERS = 15 << 20
+"""Up to so many numbers (60 MB in float32) the powers of all tiles are kept for the backward pass."""
 LARGEST_DIRECT = 60.0
 """exp(±60) and sums of millions of them are ordinary float32 numbers."""
 _SMALLEST_TOTAL, _LARGEST_TOTAL = 1e-30, 1e37

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import math
 import sys
 import time
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,14 @@ from twofold.training.files import remove_leftovers, write_json
 from twofold.training.loader import sequential
 from twofold.training.options import TrainingOptions
 from twofold.training.precision import channels_last
+from twofold.training.prefetching import side_by_side
 from twofold.training.progress import Progress, make_progress
 from twofold.training.randomness import seeded_init
 from twofold.training.run_lock import run_lock
 from twofold.training.trainer import Trainer, TrainingResult
+
+LEAST_ROWS = 16
+"""Samples of a batch that one core embeds by itself, at least: convolutions of fewer are slow."""
 
 
 def fit(
@@ -288,28 +293,35 @@ def embed_batches(
     """Embeddings of all readable samples in their order, a batch at a time: rows ``(b, dim)`` and their index.
 
     Rows are float32, both tensors on the CPU. Threads read ahead while the encoder computes. ``batch_size`` samples go
-    through the encoder at once: 256, unless the kind of data wants more, as nodes do, which need the whole graph.
+    through the encoder at once: 256, unless the kind of data wants more, as nodes do, which need the whole graph. On
+    CPUs they are shared among the cores, each of which takes a part of them through the encoder by itself.
     Within a group of processes (see :func:`twofold.training.distributed.processes`) each embeds every so manieth batch,
     and all get all rows. Iterate to the end, or close the iterator: until then the recipe is in evaluation mode.
 
     Raises:
         DataError: At the end, if nothing could be read.
     """
-    batch_size = batch_size or max(256, recipe.modality.training_defaults(recipe.built_spec).get("batch_size", 0))
+    wanted = recipe.modality.training_defaults(recipe.built_spec).get("batch_size", 0)
+    batch_size = batch_size or max(256, wanted)
+    device, was_training, count = torch.device(device), recipe.training, 0
+    lanes = 1
+    if device.type == "cpu" and world_size() == 1 and wanted <= 256:
+        lanes = max(1, min(torch.get_num_threads(), batch_size // LEAST_ROWS))
+        batch_size = math.ceil(batch_size / lanes)
     own = sequential(dataset, batch_size, workers=workers, rank=rank(), world=world_size())
     rounds = math.ceil(len(dataset) / (batch_size * world_size()))
-    nothing = torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
-    device, was_training, count = torch.device(device), recipe.training, 0
+    batches = itertools.islice(itertools.chain(own, itertools.repeat(None)), rounds)
     channels_last(recipe.to(device)).eval()
     try:
-        for batch in itertools.islice(itertools.chain(own, itertools.repeat(None)), rounds):
-            mine = _embed_batch(recipe, batch, device) if batch is not None and len(batch["index"]) else nothing
-            rows, index = map(distributed.gather_uneven, mine)
-            count += len(index)
-            if progress:
-                progress.advance(len(index), len(dataset))
-            if len(index):
-                yield rows, index
+        embedded = side_by_side(batches, functools.partial(_embed_batch, recipe, device), lanes)
+        with closing(embedded):
+            for mine in embedded:
+                rows, index = map(distributed.gather_uneven, mine)
+                count += len(index)
+                if progress:
+                    progress.advance(len(index), len(dataset))
+                if len(index):
+                    yield rows, index
     finally:
         recipe.train(was_training)
     for skipped in distributed.gather_objects(dataset.skipped):
@@ -318,7 +330,9 @@ def embed_batches(
         raise DataError(f"Nothing of the data could be read: {dict(itertools.islice(dataset.skipped.items(), 3))}")
 
 
-def _embed_batch(recipe: Recipe, batch: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor]:
+def _embed_batch(recipe: Recipe, device: torch.device, batch: dict[str, Any] | None) -> tuple[Tensor, Tensor]:
+    if batch is None or not len(batch["index"]):
+        return torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
     with torch.inference_mode():  # here and not around the iteration: it would hold for whoever iterates
         batch = to_device(batch, device)
         inputs = recipe.modality.prepare(batch, recipe.built_spec)

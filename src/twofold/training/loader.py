@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,12 +14,10 @@ from torch import Tensor
 from twofold.dataset import Dataset
 from twofold.errors import ConfigError, DataError, RunError, TwofoldError
 from twofold.training.distributed import smallest
+from twofold.training.prefetching import prefetched
 from twofold.training.randomness import generator
 
 Batch = dict[str, Any]
-
-_Task = TypeVar("_Task")
-_Result = TypeVar("_Result")
 
 
 class Loader:
@@ -111,7 +107,7 @@ class Loader:
         """
         tasks = ((step, self.index(step)) for step in range(start_step, total_steps))
         unusable = 0
-        fetched = _prefetch(tasks, lambda task: _fetch(self.dataset, task[1], f" for step {task[0]}"), self.workers)
+        fetched = prefetched(tasks, lambda task: _fetch(self.dataset, task[1], f" for step {task[0]}"), self.workers)
         with contextlib.closing(fetched):
             for (step, _), batch in fetched:
                 rows = smallest(len(batch["index"])) if self.world > 1 else len(batch["index"])
@@ -144,31 +140,8 @@ def sequential(
 
 
 def _in_order(dataset: Dataset, tasks: Sequence[Tensor], workers: int) -> Iterator[Batch]:
-    with contextlib.closing(_prefetch(tasks, lambda index: _fetch(dataset, index), workers)) as fetched:
+    with contextlib.closing(prefetched(tasks, lambda index: _fetch(dataset, index), workers)) as fetched:
         yield from (batch for _, batch in fetched)
-
-
-def _prefetch(
-    tasks: Iterable[_Task], work: Callable[[_Task], _Result], workers: int
-) -> Generator[tuple[_Task, _Result], None, None]:
-    """``(task, work(task))`` in order, at most ``workers + 1`` of them ahead of whoever iterates."""
-    if workers == 0:
-        for task in tasks:
-            yield task, work(task)
-        return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="twofold-loader")
-    pending: deque[tuple[_Task, Future[_Result]]] = deque()
-    try:
-        for task in tasks:
-            pending.append((task, pool.submit(work, task)))
-            if len(pending) > workers:
-                first, future = pending.popleft()
-                yield first, future.result()
-        while pending:
-            first, future = pending.popleft()
-            yield first, future.result()
-    finally:  # also when the iterator is closed early
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _fetch(dataset: Dataset, index: Tensor, occasion: str = "") -> Batch:

@@ -66,6 +66,16 @@ def test_every_encoder_gives_a_row_a_sample(name, spec, graph):
     assert {n: p.shape for n, p in shell.state_dict().items()} == {n: p.shape for n, p in encoder.state_dict().items()}
 
 
+@pytest.mark.parametrize("name", [f"{name}-w8-p50" for name in ENCODERS] + ["gat-w8-a50"])
+def test_what_is_dropped_is_dropped_in_training_alone(name, graph):
+    encoder = make_encoder(name, NODE)
+    plain = make_encoder(name.rsplit("-", 1)[0], NODE)
+    batch = NodeBatch(graph)
+    assert not torch.equal(encoder(batch), encoder(batch))
+    plain.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(encoder.eval()(batch), plain.eval()(batch))
+
+
 @pytest.mark.parametrize("name", list(ENCODERS))
 def test_graphs_do_not_see_each_other_and_numbering_does_not_matter(name, graph):
     encoder = make_encoder(name, GRAPH).eval()

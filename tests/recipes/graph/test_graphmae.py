@@ -103,7 +103,7 @@ def test_graphs_have_the_sum_over_their_nodes():
     graphs = [Graph(torch.rand(n, 6, generator=draw), torch.randint(n, (2, 3 * n), generator=draw)) for n in (4, 7, 5)]
     spec = {"modality": "graph", "level": "graph", "features": 6, "normalize": "none", "samples": 3}
     torch.manual_seed(0)
-    recipe = twofold.GraphMAE(encoder="gin-w8", decoder="gin", feature_dropout=0.0).build(spec)
+    recipe = twofold.GraphMAE(encoder="gin-w8", decoder="gin", decoder_dropout=0.0).build(spec)
     batch = {"views": [GraphBatch.of(graphs)] * 2, "index": torch.arange(3)}
     outputs = recipe.represent(batch)
     assert outputs["error"].shape == (1, 3)

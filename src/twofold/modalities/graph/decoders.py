@@ -20,17 +20,22 @@ class Decoder(nn.Module):
         kind: "gat" (one head), "gcn", "gin", or "linear", which looks at no neighbours.
         width: Of the embeddings.
         features: Of the nodes.
+        dropout: Share of the embeddings that are dropped in training.
+        attention_dropout: The same of the weights of a "gat".
     """
 
-    def __init__(self, kind: Kind, width: int, features: int) -> None:
+    def __init__(
+        self, kind: Kind, width: int, features: int, *, dropout: float = 0.0, attention_dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.kind = kind
-        self.layer = _layer(kind, width, features)
+        self.dropout = nn.Dropout(dropout)
+        self.layer = _layer(kind, width, features, attention_dropout)
 
     def forward(self, h: Tensor, graph: Graph) -> Tensor:
         """``(N, features)`` from ``(N, width)``; of the graph only the edges are used."""
         with torch.autocast(h.device.type, enabled=False):
-            h = h.float()
+            h = self.dropout(h.float())
             if self.kind == "linear":
                 features: Tensor = self.layer(h)
                 return features
@@ -39,12 +44,12 @@ class Decoder(nn.Module):
         return decoded
 
 
-def _layer(kind: Kind, width: int, features: int) -> nn.Module:
+def _layer(kind: Kind, width: int, features: int, attention_dropout: float) -> nn.Module:
     if kind == "linear":
         return nn.Linear(width, features)
     made: nn.Module
     if kind == "gat":
-        made = layers().GATConv(width, features)
+        made = layers().GATConv(width, features, dropout=attention_dropout)
     elif kind == "gcn":
         made = Convolution(width, features)
     else:

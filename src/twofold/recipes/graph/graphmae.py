@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from twofold.contrast.objectives import scaled_cosine_error
 from twofold.errors import ConfigError
@@ -45,7 +44,8 @@ class GraphMAE(Recipe):
         replace_rate: Share of the hidden ones that get the features of another node.
         gamma: γ.
         drop_edges: Share of the edges that the encoder does not see; 0.5 on the largest graphs in the paper.
-        feature_dropout: Share of the encoder's inputs that are dropped.
+        decoder_dropout: Share of the decoder's inputs that are dropped; the encoder's own stands in its name.
+        attention_dropout: Share of a gat decoder's weights that are dropped.
         decoder: gat, gcn, gin or linear.
         remask: Hide the hidden nodes from the decoder too; without effect before a linear one.
     """
@@ -59,7 +59,7 @@ class GraphMAE(Recipe):
     )
     training_defaults: ClassVar[dict[str, Any]] = {"epochs": 300, "lr": 1e-3, "weight_decay": 2e-4}
     preferred_views: ClassVar[str] = "none"
-    preferred_encoder: ClassVar[str | None] = "gat-w512"
+    preferred_encoder: ClassVar[str | None] = "gat-w512-p20-a10"
 
     def __init__(
         self,
@@ -68,14 +68,16 @@ class GraphMAE(Recipe):
         replace_rate: Fraction = 0.05,
         gamma: Exponent = 3.0,
         drop_edges: Fraction = 0.0,
-        feature_dropout: Fraction = 0.2,
+        decoder_dropout: Fraction = 0.2,
+        attention_dropout: Fraction = 0.1,
         decoder: Kind = "gat",
         remask: bool = True,
         **common: Any,
     ) -> None:
         super().__init__(**common)
         self.mask_rate, self.replace_rate, self.gamma = mask_rate, replace_rate, gamma
-        self.drop_edges, self.feature_dropout, self.kind, self.remask = drop_edges, feature_dropout, decoder, remask
+        self.drop_edges, self.kind, self.remask = drop_edges, decoder, remask
+        self.decoder_dropout, self.attention_dropout = decoder_dropout, attention_dropout
 
     def build_heads(self, dim: int, spec: Mapping[str, Any]) -> None:
         if not all(hasattr(self.encoder, part) for part in ("backbone", "normalized", "rows_of")):
@@ -86,7 +88,9 @@ class GraphMAE(Recipe):
         features = int(spec["features"])
         self.token = nn.Parameter(torch.zeros(1, features))
         self.bridge = nn.Linear(dim, dim, bias=False)
-        self.decoder = Decoder(self.kind, dim, features)
+        self.decoder = Decoder(
+            self.kind, dim, features, dropout=self.decoder_dropout, attention_dropout=self.attention_dropout
+        )
 
     def represent(self, batch: Batch) -> Outputs:
         view = batch["views"][0]
@@ -95,7 +99,7 @@ class GraphMAE(Recipe):
         encoder_graph = view.graph
         if self.drop_edges:
             encoder_graph = encoder_graph.with_edges(torch.rand(view.graph.edges, device=x.device) >= self.drop_edges)
-        h = self.bridge(self.encoder.backbone(F.dropout(shown, self.feature_dropout, self.training), encoder_graph))
+        h = self.bridge(self.encoder.backbone(shown, encoder_graph))
         if self.remask and self.kind != "linear":
             h = h.masked_fill(hidden[:, None], 0.0)
         z = self.decoder(h, view.graph)

@@ -34,6 +34,7 @@ class Stack(nn.Module):
         activation: Makes the activation from a width.
         momentum: Of the norms' running statistics; None: no norms.
         joined: Give the outputs of all layers side by side rather than the last one's.
+        dropout: Percentage of each layer's inputs that are dropped in training.
 
     Attributes:
         takes_features: Whether the first convolution knows what to do with Features, of which most may be 0.
@@ -49,8 +50,10 @@ class Stack(nn.Module):
         activation: Callable[[int], nn.Module],
         momentum: float | None = None,
         joined: bool = False,
+        dropout: int = 0,
     ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout / 100) if dropout else nn.Identity()
         self.convolutions = nn.ModuleList(convolutions)
         norms = [nn.Identity() if momentum is None else nn.BatchNorm1d(width, momentum=momentum) for width in widths]
         self.norms = nn.ModuleList(norms)
@@ -69,7 +72,7 @@ class Stack(nn.Module):
         with torch.autocast(graph.device.type, enabled=False):
             given, edges = x.float() if isinstance(x, Tensor) else x, self.edges(graph)
             for convolution, norm, activation in zip(self.convolutions, self.norms, self.activations, strict=True):
-                nodes: Tensor = activation(norm(convolution(given, *edges)))
+                nodes: Tensor = activation(norm(convolution(self.dropout(given), *edges)))
                 found.append(nodes)
                 given = nodes
         return torch.cat(found, 1) if self.joined else found[-1]
@@ -122,18 +125,26 @@ class GCN(Stack):
         relu: ReLU in place of PReLU with one slope a feature.
         bn: Batch normalization before each activation. Its running statistics are nearly those of the last step, as
             in BGRL's code (momentum 0.99 in torch's sense).
+        dropout: As of :class:`Stack`.
     """
 
-    takes_features = True
-
     def __init__(
-        self, features: int, width: int = 256, depth: int = 2, *, relu: bool = False, bn: bool = False
+        self,
+        features: int,
+        width: int = 256,
+        depth: int = 2,
+        *,
+        relu: bool = False,
+        bn: bool = False,
+        dropout: int = 0,
     ) -> None:
         widths = [2 * width] * (depth - 1) + [width]
         made: list[nn.Module] = [
             Convolution(before, after) for before, after in zip([features, *widths[:-1]], widths, strict=True)
         ]
-        super().__init__(made, widths, activation=_relu if relu else nn.PReLU, momentum=0.99 if bn else None)
+        activation, momentum = _relu if relu else nn.PReLU, 0.99 if bn else None
+        super().__init__(made, widths, activation=activation, momentum=momentum, dropout=dropout)
+        self.takes_features = dropout == 0
 
     def edges(self, graph: Graph) -> tuple[Any, ...]:
         return (graph,)
@@ -142,24 +153,35 @@ class GCN(Stack):
 class SAGE(Stack):
     """Mean aggregation (Hamilton et al., NeurIPS 2017); arguments as of :class:`GCN`, all layers equally wide."""
 
-    def __init__(self, features: int, width: int = 256, depth: int = 2, *, bn: bool = False) -> None:
+    def __init__(self, features: int, width: int = 256, depth: int = 2, *, bn: bool = False, dropout: int = 0) -> None:
         made = [layers().SAGEConv(features if i == 0 else width, width) for i in range(depth)]
-        super().__init__(made, [width] * depth, activation=nn.PReLU, momentum=0.1 if bn else None)
+        super().__init__(made, [width] * depth, activation=nn.PReLU, momentum=0.1 if bn else None, dropout=dropout)
 
 
 class GAT(Stack):
     """Attention over neighbours with four heads (Veličković et al., ICLR 2018); arguments as of :class:`SAGE`.
 
-    ``width`` is that of all heads together.
+    ``width`` is that of all heads together, ``attention_dropout`` the percentage of the attention's weights that are
+    dropped in training.
     """
 
     HEADS = 4
 
-    def __init__(self, features: int, width: int = 256, depth: int = 2, *, bn: bool = False) -> None:
+    def __init__(
+        self,
+        features: int,
+        width: int = 256,
+        depth: int = 2,
+        *,
+        bn: bool = False,
+        dropout: int = 0,
+        attention_dropout: int = 0,
+    ) -> None:
         each = max(1, width // self.HEADS)
         wide = each * self.HEADS
-        made = [layers().GATConv(features if i == 0 else wide, each, heads=self.HEADS) for i in range(depth)]
-        super().__init__(made, [wide] * depth, activation=nn.PReLU, momentum=0.1 if bn else None)
+        kept: dict[str, Any] = {"heads": self.HEADS, "dropout": attention_dropout / 100}
+        made = [layers().GATConv(features if i == 0 else wide, each, **kept) for i in range(depth)]
+        super().__init__(made, [wide] * depth, activation=nn.PReLU, momentum=0.1 if bn else None, dropout=dropout)
 
 
 class GIN(Stack):
@@ -171,11 +193,12 @@ class GIN(Stack):
         features: Width of the input.
         width: Of each layer.
         depth: Number of layers.
+        dropout: As of :class:`Stack`.
     """
 
-    def __init__(self, features: int, width: int = 32, depth: int = 3) -> None:
+    def __init__(self, features: int, width: int = 32, depth: int = 3, *, dropout: int = 0) -> None:
         made = [layers().GINConv(_mlp(features if i == 0 else width, width)) for i in range(depth)]
-        super().__init__(made, [width] * depth, activation=_normed_relu, joined=True)
+        super().__init__(made, [width] * depth, activation=_normed_relu, joined=True, dropout=dropout)
 
 
 def _mlp(features: int, width: int) -> nn.Sequential:
