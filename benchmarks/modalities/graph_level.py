@@ -79,7 +79,7 @@ def graph_arms(epochs: int, **masked: Any) -> dict[str, Arm]:
         "graphcl": Arm("graphcl", {}, contrast),
         "graphmae": Arm(
             "graphmae",
-            {"encoder": "gin", "decoder": "gin", **masked},
+            {"encoder": "gin-p20", "decoder": "gin", **masked},
             {"epochs": 20, "weight_decay": 0.0, **learned},
         ),
         "simclr": Arm("simclr", options, contrast),

@@ -1,6 +1,6 @@
 """Reading a folder of JPEGs at 224 px, beside a plain loop and torchvision.
 
-The folder is made first: 600 pictures of about 500 × 375 pixels, quality 90, as cameras and collections for research
+The folder is made first: 1,280 pictures of about 500 × 375 pixels, quality 90, as cameras and collections for research
 have them; real pictures brought to that size, with fine grain of their own (``--data``: any folder of pictures, such as
 BSDS's), else noise whose amplitude falls with its frequency. Files lie in the system's cache, so what is measured is
 decoding, not the disk.
@@ -49,9 +49,9 @@ def main() -> None:
     options.add_argument("--data", type=Path, help="pictures to enlarge; default: noise with a natural spectrum")
     arguments = options.parse_args()
     start(arguments)
-    cases = [((500, 375), 128 if arguments.quick else 600)]
+    cases = [((500, 375), 256 if arguments.quick else 1280)]
     if not arguments.quick:
-        cases.append(((1600, 1200), 60))
+        cases.append(((1600, 1200), 256))
     rows = []
     with tempfile.TemporaryDirectory() as name:
         for form, count in cases:

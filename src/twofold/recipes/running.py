@@ -36,6 +36,8 @@ from twofold.training.trainer import Trainer, TrainingResult
 
 LEAST_ROWS = 16
 """Samples of a batch that one core embeds by itself, at least: convolutions of fewer are slow."""
+PIECE_BYTES = 16 * 2**20
+"""Inputs that go through an encoder at once on a CPU, unless they are fewer than ``LEAST_ROWS``."""
 
 
 def fit(
@@ -336,7 +338,15 @@ def _embed_batch(recipe: Recipe, device: torch.device, batch: dict[str, Any] | N
     with torch.inference_mode():  # here and not around the iteration: it would hold for whoever iterates
         batch = to_device(batch, device)
         inputs = recipe.modality.prepare(batch, recipe.built_spec)
-        return recipe.encode(inputs).float().cpu(), batch["index"].cpu()
+        return _encoded(recipe, inputs).float().cpu(), batch["index"].cpu()
+
+
+def _encoded(recipe: Recipe, inputs: Any) -> Tensor:
+    """Features; on a CPU large inputs go through the encoder in pieces, so that what is between its layers stays small."""
+    if not isinstance(inputs, Tensor) or inputs.device.type != "cpu":
+        return recipe.encode(inputs)
+    rows = max(LEAST_ROWS, PIECE_BYTES // max(1, inputs[0].nbytes))
+    return torch.cat([recipe.encode(piece) for piece in inputs.split(rows)])
 
 
 def raw_features(embedded: Embedded, recipe: Recipe, *, batch_size: int = 1024) -> Tensor:

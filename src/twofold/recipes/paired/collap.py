@@ -35,6 +35,9 @@ class CoLLAP(CLIP):
     The first side must be sounds (``first="audio:seconds=60"`` reads a minute of each), the second texts. In use a
     recording is the mean over its segments: what search and evaluation see is the second part of S alone.
 
+    Measured here on spoken prompts of at most 8 seconds, two segments, three seeds: of 104 unseen transcripts the right
+    one comes first for 8.6 ± 1.7 % of the recordings (CLIP 6.7 ± 2.9, untrained 0.0); docs/modalities/audio.md.
+
     Args:
         segments: S, the pieces of a recording; fewer where they would be shorter than 80 ms.
         attended: α, the share of the attended part.
