@@ -33,7 +33,7 @@ def test_derived_options_show_type_choices_owner_and_default():
     assert shown["positives"].metavar == "outside|inside"
     assert shown["batch_size"].opts == ["--batch-size"]
     assert shown["encoder"].metavar == "STR"
-    assert shown["optimizer"].metavar == "adamw|sgd|lars"
+    assert shown["optimizer"].metavar == "adamw|adam|sgd|lars"
     assert "(recipe; default 0.1)" in shown["temperature"].help
     assert "(training; default 0.1)" in shown["warmup"].help
     assert "(data; default none)" in shown["size"].help

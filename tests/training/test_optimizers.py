@@ -127,7 +127,9 @@ def test_all_faults_of_an_optimizer_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         make_optimizer("adma", [], -1.0, -0.5, 1.0, trust=0.0)
     text = str(caught.value)
-    assert all(part in text for part in ("5 problems", "'adma'", "adamw, sgd, lars", "lr is -1.0", "momentum is 1.0"))
+    assert all(
+        part in text for part in ("5 problems", "'adma'", "adamw, adam, sgd, lars", "lr is -1.0", "momentum is 1.0")
+    )
     with pytest.raises(ConfigError, match="nesterov"):
         make_optimizer("adamw", [], 1.0, nesterov=True)
     with pytest.raises(ConfigError, match="lr is nan"):
@@ -140,13 +142,14 @@ def test_groups_own_weight_decay_counts() -> None:
     assert all(group["nesterov"] for group in optimizer.param_groups)
 
 
-def test_adamw_takes_one_kernel_for_all_and_the_same_steps() -> None:
+@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam)])
+def test_adam_takes_one_kernel_for_all_and_the_same_steps(name: str, kind: type[torch.optim.Optimizer]) -> None:
     torch.manual_seed(0)
     ours, plain = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
     plain.load_state_dict(ours.state_dict())
-    fused = make_optimizer("adamw", parameter_groups(ours, 0.1), lr=0.01)
+    fused = make_optimizer(name, parameter_groups(ours, 0.1), lr=0.01)
     groups = [{key: group[key] for key in ("params", "weight_decay")} for group in parameter_groups(plain, 0.1)]
-    reference = torch.optim.AdamW(groups, lr=0.01, foreach=False)
+    reference = kind(groups, lr=0.01, foreach=False)
     assert fused.defaults["fused"] is True
     for _ in range(3):
         for module, optimizer in ((ours, fused), (plain, reference)):
@@ -157,7 +160,7 @@ def test_adamw_takes_one_kernel_for_all_and_the_same_steps() -> None:
     torch.testing.assert_close(ours.bias, plain.bias)
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_parameter_may_get_its_first_gradient_late(name: str) -> None:
     layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 2))
     before = layers[1].weight.detach().clone()

@@ -168,6 +168,10 @@ class Buffer:
         """``tile * factor``, in the type of ``tile``."""
         return torch.mul(tile, factor, out=self._tile(*tile.shape))
 
+    def sums(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """``rows[:, None] + columns``, both of the type of the memory."""
+        return torch.add(rows[:, None], columns, out=self._tile(len(rows), len(columns)))
+
     def _tile(self, rows: int, columns: int) -> Tensor:
         if self._fresh:
             return self._like.new_empty(rows, columns)

@@ -76,7 +76,7 @@ class Symmetric(torch.autograd.Function):
         force = (grads[0] * scale / totals).masked_fill(totals == 0, 0.0)
         for number, (upper, lower) in enumerate(strips):
             own, others = kept_tile(kept, number) or strips.powers(upper, lower)
-            pull = _pull(own, others, force[upper], force[lower], in_place=not kept)
+            pull = _pull(own, others, force[upper], force[lower], strips.forces, in_place=not kept)
             add_product(gradient[upper], pull, strips.cast[lower])
             below, right = _off_diagonal(upper, lower)
             if right.start < pull.shape[1]:
@@ -111,10 +111,11 @@ class BothWays(torch.autograd.Function):
         anchors, candidates, scale, along_rows, along_columns, *kept = ctx.saved_tensors
         tiles = RowTiles(anchors, candidates, scale, how=ctx.how)
         force, counterforce = grads[0] * scale / along_rows, grads[1] * scale / along_columns
+        forces = Buffer(tiles.candidates, tiles.how.step * len(candidates), fresh=False)
         of_anchors, of_candidates = torch.empty_like(anchors), torch.zeros_like(candidates)
         for number, rows in enumerate(tiles):
             own, others = kept_tile(kept, number) or _both_powers(tiles, rows, scale)
-            pull = _pull(own, others, force[rows], counterforce, in_place=not kept)
+            pull = _pull(own, others, force[rows], counterforce, forces, in_place=not kept)
             of_anchors[rows] = torch.mm(pull, tiles.candidates)
             add_product(of_candidates, pull.T, anchors[rows])
         of_scale = (anchors * of_anchors).sum() / scale if ctx.needs_input_grad[2] else None
@@ -132,10 +133,12 @@ def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> tuple[Tensor, T
     return own, similarity.mul_(scale).exp_()
 
 
-def _pull(own: Tensor, others: Tensor, force: Tensor, counterforce: Tensor, *, in_place: bool) -> Tensor:
-    """W of a tile, perhaps in its place."""
+def _pull(
+    own: Tensor, others: Tensor, force: Tensor, counterforce: Tensor, forces: Buffer, *, in_place: bool
+) -> Tensor:
+    """W of a tile, in its place or, if the powers have one force each, in the memory for the sums of ``forces``."""
     if own.data_ptr() == others.data_ptr():
-        both = force.to(own.dtype)[:, None] + counterforce.to(own.dtype)
+        both = forces.sums(force.to(own.dtype), counterforce.to(own.dtype))
         return own.mul_(both) if in_place else both.mul_(own)
     own = own.mul_(force[:, None]) if in_place else (own * force[:, None]).to(own.dtype)
     return own.addcmul_(others, counterforce.to(own.dtype).expand_as(others))
@@ -157,6 +160,7 @@ class _Strips:
         self.scale = scale.to(self.how.dtype).expand(len(rows))
         numbers = how.step * min(len(rows), max(STRIP_COLUMNS, how.step))
         self._buffer, self._second = (Buffer(self.cast, numbers, fresh=how.kept) for _ in range(2))
+        self.forces = Buffer(self.cast, numbers, fresh=False)
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
         total = len(self.cast)

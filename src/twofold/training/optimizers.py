@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from twofold.errors import ConfigError, RunError
 
-OPTIMIZERS = ("adamw", "sgd", "lars")
+OPTIMIZERS = ("adamw", "adam", "sgd", "lars")
 
 Group = dict[str, Any]
 
@@ -107,13 +107,13 @@ def make_optimizer(
     """An optimiser over groups from :func:`parameter_groups`.
 
     Args:
-        name: ``"adamw"``, ``"sgd"`` or ``"lars"``.
+        name: ``"adamw"``, ``"adam"``, ``"sgd"`` or ``"lars"``.
         groups: Parameter groups; a weight decay that a group has counts, not the one given here.
         lr: The rate of all groups until the schedule sets another; groups marked ``"constant_lr"`` keep it.
-        weight_decay: For groups that have none. Decoupled in AdamW, part of the gradient in SGD and LARS.
+        weight_decay: For groups that have none. Decoupled in AdamW, part of the gradient in the others.
         momentum: SGD and LARS.
         nesterov: SGD.
-        betas: AdamW.
+        betas: AdamW and Adam.
         trust: LARS.
 
     Raises:
@@ -127,8 +127,9 @@ def make_optimizer(
         problems.append("nesterov needs optimizer 'sgd' and a momentum above 0.")
     if problems:
         raise ConfigError(problems)
-    if name == "adamw":
-        return AdamW(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=_fits_fused(groups))
+    if name in ("adamw", "adam"):
+        kind = AdamW if name == "adamw" else Adam
+        return kind(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=_fits_fused(groups))
     if name == "sgd":
         return SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
     return LARS(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, trust=trust)
@@ -137,7 +138,7 @@ def make_optimizer(
 def _fits_fused(groups: Sequence[Group]) -> bool | None:
     """True if torch has one kernel for all parameters: plain ones on CPU or CUDA. None leaves the choice to torch.
 
-    For AdamW only: the kernel of SGD fails where some parameters get their first gradient later than others.
+    For AdamW and Adam only: the kernel of SGD fails where some parameters get their first gradient later than others.
     """
     parameters = [parameter for group in groups for parameter in group["params"]]
     plain = all(type(p) in (Tensor, nn.Parameter) and p.is_floating_point() for p in parameters)

@@ -11,6 +11,9 @@ from twofold.options import Count, Fraction, NonNegative, Positive, PositiveInt,
 EPOCHS, BATCH_SIZE = 100, 256
 """Where neither user nor recipe nor kind of data wants another number."""
 
+DEFAULTS = {"adamw": (1e-3, 1e-4), "adam": (1e-3, 0.0), "sgd": (0.06, 5e-4), "lars": (0.3, 1e-6)}
+"""Learning rate and weight decay, by optimizer."""
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -20,8 +23,9 @@ class TrainingOptions:
         epochs: Passes over the data; 100 unless the recipe or the kind of data wants another number.
         batch_size: Samples in a step, over all processes; 256 unless the recipe or the kind of data wants another.
         optimizer: Update rule; adamw unless the recipe wants another.
-        lr: Peak learning rate, at the batch size given; 1e-3 for adamw, 0.06 for sgd, 0.3 for lars.
-        weight_decay: Decay of weights (never of biases and norms); 1e-4 for adamw, 5e-4 for sgd, 1e-6 for lars.
+        lr: Peak learning rate, at the batch size given; 1e-3 for adamw and adam, 0.06 for sgd, 0.3 for lars.
+        weight_decay: Decay of weights (never of biases and norms), apart from the gradient in adamw and a part of it in
+            the others; 1e-4 for adamw, 0 for adam, 5e-4 for sgd, 1e-6 for lars.
         warmup: Share of the steps in which the learning rate rises linearly, before it falls by a cosine.
         grad_clip: Largest norm of the gradient; none does not clip.
         micro_batch: Samples that go through the networks at once; the gradient stays that of the whole batch, batch
@@ -43,7 +47,7 @@ class TrainingOptions:
 
     epochs: PositiveInt | None = None
     batch_size: PositiveInt | None = None
-    optimizer: Literal["adamw", "sgd", "lars"] | None = None
+    optimizer: Literal["adamw", "adam", "sgd", "lars"] | None = None
     lr: Positive | None = None
     weight_decay: NonNegative | None = None
     warmup: Fraction = 0.1
@@ -88,7 +92,7 @@ class TrainingOptions:
             preferences = {name: value for name, value in preferences.items() if name not in ("lr", "weight_decay")}
         unset = [f.name for f in fields(self) if getattr(self, f.name) is None]
         filled = replace(self, **{name: preferences[name] for name in unset if name in preferences})
-        rate, decay = {"adamw": (1e-3, 1e-4), "sgd": (0.06, 5e-4), "lars": (0.3, 1e-6)}[filled.optimizer or "adamw"]
+        rate, decay = DEFAULTS[filled.optimizer or "adamw"]
         return replace(
             filled,
             epochs=filled.epochs or EPOCHS,

@@ -7,7 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from twofold.modalities.graph.backbones.layers import Convolution, layers
+from twofold.modalities.graph.backbones import geometric
+from twofold.modalities.graph.backbones.attention import Attention
+from twofold.modalities.graph.backbones.layers import Convolution
 from twofold.modalities.graph.batches import Graph
 
 Kind = Literal["gat", "gcn", "gin", "linear"]
@@ -39,7 +41,7 @@ class Decoder(nn.Module):
             if self.kind == "linear":
                 features: Tensor = self.layer(h)
                 return features
-            edges: Any = graph if self.kind == "gcn" else graph.edge_index
+            edges: Any = graph.edge_index if self.kind == "gin" else graph
             decoded: Tensor = self.layer(h, edges)
         return decoded
 
@@ -49,9 +51,9 @@ def _layer(kind: Kind, width: int, features: int, attention_dropout: float) -> n
         return nn.Linear(width, features)
     made: nn.Module
     if kind == "gat":
-        made = layers().GATConv(width, features, dropout=attention_dropout)
+        made = Attention(width, features, dropout=attention_dropout)
     elif kind == "gcn":
         made = Convolution(width, features)
     else:
-        made = layers().GINConv(nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, features)))
+        made = geometric().GINConv(nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, features)))
     return made

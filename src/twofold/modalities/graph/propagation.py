@@ -11,7 +11,7 @@ from torch import Tensor
 from twofold.modalities.graph.batches import Graph
 from twofold.modalities.sparse import compressed, product
 
-_HAVE_ROWS = ("cpu", "cuda")
+HAVE_ROWS = ("cpu", "cuda")
 """Devices for which torch has matrices in compressed rows."""
 
 
@@ -37,7 +37,7 @@ class Adjacency:
 
 def propagate(graph: Graph, rows: Tensor) -> Tensor:
     """Â rows, ``(N, d)``, differentiable in ``rows`` ``(N, d)``; Â is made once for each graph."""
-    if rows.device.type not in _HAVE_ROWS:
+    if rows.device.type not in HAVE_ROWS:
         return along_edges(graph, rows)
     adjacency = graph.remember("adjacency", normalized_adjacency, of="edges")
     return product(adjacency.matrix, rows, adjacency.transpose)

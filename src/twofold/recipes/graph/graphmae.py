@@ -57,7 +57,12 @@ class GraphMAE(Recipe):
         new="masked features of nodes, hidden again before a graph decoder, and the scaled cosine error",
         modalities=("graph",),
     )
-    training_defaults: ClassVar[dict[str, Any]] = {"epochs": 300, "lr": 1e-3, "weight_decay": 2e-4}
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "epochs": 300,
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "weight_decay": 2e-4,
+    }
     preferred_views: ClassVar[str] = "none"
     preferred_encoder: ClassVar[str | None] = "gat-w512-p20-a10"
 

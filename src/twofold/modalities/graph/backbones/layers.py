@@ -8,19 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from twofold.errors import require
+from twofold.modalities.graph.backbones import geometric
+from twofold.modalities.graph.backbones.attention import Attention
 from twofold.modalities.graph.batches import Graph
 from twofold.modalities.graph.features import Features
 from twofold.modalities.graph.propagation import propagate
-
-
-def layers() -> Any:
-    """PyTorch Geometric's layers.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
-    return require("torch_geometric.nn", extra="graph", purpose="An encoder of graphs")
 
 
 class Stack(nn.Module):
@@ -96,7 +88,7 @@ class Convolution(nn.Module):
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__()
-        made = layers().GCNConv(features, width, normalize=False)
+        made = geometric().GCNConv(features, width, normalize=False)
         self.lin, self.bias = made.lin, made.bias
 
     def reset_parameters(self) -> None:
@@ -154,7 +146,7 @@ class SAGE(Stack):
     """Mean aggregation (Hamilton et al., NeurIPS 2017); arguments as of :class:`GCN`, all layers equally wide."""
 
     def __init__(self, features: int, width: int = 256, depth: int = 2, *, bn: bool = False, dropout: int = 0) -> None:
-        made = [layers().SAGEConv(features if i == 0 else width, width) for i in range(depth)]
+        made = [geometric().SAGEConv(features if i == 0 else width, width) for i in range(depth)]
         super().__init__(made, [width] * depth, activation=nn.PReLU, momentum=0.1 if bn else None, dropout=dropout)
 
 
@@ -179,9 +171,13 @@ class GAT(Stack):
     ) -> None:
         each = max(1, width // self.HEADS)
         wide = each * self.HEADS
-        kept: dict[str, Any] = {"heads": self.HEADS, "dropout": attention_dropout / 100}
-        made = [layers().GATConv(features if i == 0 else wide, each, **kept) for i in range(depth)]
+        made: list[nn.Module] = [
+            Attention(features if i == 0 else wide, each, self.HEADS, attention_dropout / 100) for i in range(depth)
+        ]
         super().__init__(made, [wide] * depth, activation=nn.PReLU, momentum=0.1 if bn else None, dropout=dropout)
+
+    def edges(self, graph: Graph) -> tuple[Any, ...]:
+        return (graph,)
 
 
 class GIN(Stack):
@@ -197,7 +193,7 @@ class GIN(Stack):
     """
 
     def __init__(self, features: int, width: int = 32, depth: int = 3, *, dropout: int = 0) -> None:
-        made = [layers().GINConv(_mlp(features if i == 0 else width, width)) for i in range(depth)]
+        made = [geometric().GINConv(_mlp(features if i == 0 else width, width)) for i in range(depth)]
         super().__init__(made, [width] * depth, activation=_normed_relu, joined=True, dropout=dropout)
 
 

@@ -66,7 +66,7 @@ class ImageArrays:
     def fetch(self, index: Tensor) -> dict[str, Any]:
         """The pictures of `index` (int64, (b,)): "inputs" uint8 (b, c, s, s), "index", and "label", "aspect" if any."""
         index = checked_index(index, len(self))
-        batch: dict[str, Any] = {"inputs": self.images[index], "index": index}
+        batch: dict[str, Any] = {"inputs": self.images.index_select(0, index), "index": index}
         if self.labels is not None:
             batch["label"] = self.labels[index]
         if self.aspect is not None:

@@ -1,0 +1,75 @@
+"""Attention over neighbours: the numbers of PyTorch Geometric's layer, without a copy of rows for each edge."""
+
+import pytest
+import torch
+from torch_geometric.nn import GATConv
+
+from twofold.modalities.graph.backbones import attention
+from twofold.modalities.graph.backbones.attention import Attention, along_edges, attended, weighted_sum
+from twofold.modalities.graph.batches import Graph
+
+
+@pytest.fixture
+def graph():
+    """With loops, an edge that is there twice, and a node without any."""
+    draw = torch.Generator().manual_seed(0)
+    edges = torch.randint(11, (2, 40), generator=draw)
+    return Graph(torch.rand(12, 6, generator=draw), torch.cat([edges, edges[:, :3], torch.tensor([[4], [4]])], 1))
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("width", [2, 9])
+def test_values_and_gradients_are_those_of_gatconv(graph, heads, width):
+    torch.manual_seed(0)
+    ours, theirs = Attention(6, width, heads), GATConv(6, width, heads=heads)
+    theirs.load_state_dict(ours.state_dict())
+    rows, towards, names = [], torch.randn(12, heads * width), [name for name, _ in ours.named_parameters()]
+    for layer, edges in ((ours, graph), (theirs, graph.edge_index)):
+        x = graph.x.clone().requires_grad_()
+        out = layer(x, edges)
+        (out * towards).sum().backward()
+        rows.append([out, x.grad, *(dict(layer.named_parameters())[name].grad for name in names)])
+    for own, other in zip(*rows, strict=True):
+        torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("edges_at_once", [1, 7, 4096])
+def test_sums_along_edges_are_as_their_definition_reads(graph, monkeypatch, edges_at_once):
+    monkeypatch.setattr(attention, "EDGES_AT_ONCE", edges_at_once)
+    torch.manual_seed(0)
+    edges = attended(graph)
+    rows = torch.randn(2, 12, 5, requires_grad=True)
+    weights = torch.rand(2, len(edges.source), requires_grad=True)
+    towards = torch.randn(2, 12, 5)
+    found = []
+    for way in (weighted_sum, along_edges):
+        out = way(rows, weights, edges)
+        found.append([out, *torch.autograd.grad((out * towards).sum(), (rows, weights))])
+    for own, plain in zip(*found, strict=True):
+        torch.testing.assert_close(own, plain)
+
+
+def test_gradients_are_those_of_finite_differences(graph):
+    edges = attended(graph)
+    rows = torch.rand(1, 12, 2, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(1, len(edges.source), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda r, w: weighted_sum(r, w, edges), (rows, weights))
+
+
+def test_every_node_attends_to_itself_once(graph):
+    edges = attended(graph)
+    loops = edges.source == edges.target
+    assert edges.target[loops].tolist() == list(range(12))
+    assert bool((edges.target.diff() >= 0).all())
+    assert bool((edges.source[edges.by_source].diff() >= 0).all())
+    assert edges.starts[-1] == edges.source_starts[-1] == len(edges.source)
+
+
+def test_weights_are_dropped_in_training_and_drawn_anew_on_reset(graph):
+    layer = Attention(6, 4, 2, dropout=0.5)
+    assert not torch.equal(layer(graph.x, graph), layer(graph.x, graph))
+    layer.eval()
+    before = layer(graph.x, graph)
+    assert torch.equal(before, layer(graph.x, graph))
+    layer.reset_parameters()
+    assert not torch.allclose(before, layer(graph.x, graph))
