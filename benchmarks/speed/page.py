@@ -66,13 +66,13 @@ MISSED = """## What is missed, and why
 - **Losses at d = 512** are products of matrices and little else, for everybody. NT-Xent takes less time than the three
   that the bound counts, and lightly less than four times as much: eight times cannot be had in float32.
 - **CLIP both ways** needs four products where tiles are not kept. The peers need three and keep all n × n numbers.
-- **Reduced products** make the products faster, not the exponentials: 0.6 of the bound is met where products are most of
-  the work, which they are at d = 512 and at large n.
+- **Reduced products** make the products faster, not the exponentials: 0.6 of the bound is met where products are most
+  of the work, which they are at d = 512 and at large n.
 - **At n = 256** a dense cross entropy is a few calls of torch, and ours are a few more.
-- **Pair rules and weights** are set against plain NT-Xent, which computes half of a symmetric matrix; theirs need not be
-  symmetric.
-- **30 times less memory than the peers** is met at n = 16,384 and not at 8,192, where theirs is a quarter of that and ours
-  more than half, since it grows with n and not with n².
+- **Pair rules and weights** are set against plain NT-Xent, which computes half of a symmetric matrix; theirs need not
+  be symmetric.
+- **30 times less memory than the peers** is met at n = 16,384 and not at 8,192, where theirs is a quarter of that and
+  ours more than half, since it grows with n and not with n².
 - **kNN** with 20 neighbours spends most of its time in one matrix product.
 - **Reading, embedding pictures, views at 224 px, SimCLR end to end** spend it in decoding, resampling and convolutions,
   which are other libraries' on both sides. These are the ones to work on.

@@ -342,7 +342,7 @@ def _embed_batch(recipe: Recipe, device: torch.device, batch: dict[str, Any] | N
 
 
 def _encoded(recipe: Recipe, inputs: Any) -> Tensor:
-    """Features; on a CPU large inputs go through the encoder in pieces, so that what lies between its layers is small."""
+    """Features; on a CPU large inputs go through in pieces, so that what lies between the layers stays small."""
     if not isinstance(inputs, Tensor) or inputs.device.type != "cpu":
         return recipe.encode(inputs)
     rows = max(LEAST_ROWS, PIECE_BYTES // max(1, inputs[0].nbytes))
