@@ -155,6 +155,18 @@ def test_cores_embed_side_by_side_what_one_embeds(make_recipe, digits_set):
     assert recipe.training
 
 
+def test_large_inputs_are_embedded_in_pieces(make_recipe, digits_set, monkeypatch):
+    recipe = make_recipe("simclr").build(digits_set.spec)
+    whole = running.embed(recipe, digits_set)
+    seen = []
+    recipe.encoder.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    monkeypatch.setattr(running, "PIECE_BYTES", 20 * 64 * 4)  # twenty pictures of 8 x 8 floats
+    pieces = running.embed(recipe, digits_set)
+    assert max(seen) == 20
+    assert sum(seen) == len(digits_set)
+    torch.testing.assert_close(pieces.rows, whole.rows)
+
+
 def test_nothing_readable_is_an_error(make_recipe, digits_set):
     class Empty(Subset):
         def fetch(self, index):

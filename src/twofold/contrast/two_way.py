@@ -136,7 +136,7 @@ def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> tuple[Tensor, T
 def _pull(
     own: Tensor, others: Tensor, force: Tensor, counterforce: Tensor, forces: Buffer, *, in_place: bool
 ) -> Tensor:
-    """W of a tile, in its place or, if the powers have one force each, in the memory for the sums of ``forces``."""
+    """W of a tile: in its place, or if that must last, in memory of its own or of ``forces``, until the next tile."""
     if own.data_ptr() == others.data_ptr():
         both = forces.sums(force.to(own.dtype), counterforce.to(own.dtype))
         return own.mul_(both) if in_place else both.mul_(own)
