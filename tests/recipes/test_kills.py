@@ -216,7 +216,8 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(name, way, start, 
         if way == "loader":
             assert ended.place.startswith("twofold-ahead")
         torn += any(name.startswith(".tmp-") for name in run.leftovers)
-    assert (torn > 0) == (way == "save")
+    if way != "loader":  # a thread that reads ahead may also die while the main one writes a checkpoint
+        assert (torn > 0) == (way == "save")
     assert run.finish().said == ""
     assert_same(run, uninterrupted(name))
     assert run.leftovers == []
