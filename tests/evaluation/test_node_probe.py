@@ -1,4 +1,4 @@
-"""The logistic probe on nodes: what it is fitted on, what chooses, what is scored."""
+"""The linear probes on nodes: what they are fitted on, what chooses, what is scored."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from twofold.errors import DataError
-from twofold.evaluation.node_probe import GRID, node_probe
+from twofold.evaluation.node_probe import GRID, LAYER_STEPS, layer_probe, node_probe
 
 
 def groups(noise, count=300, seed=0):
@@ -21,23 +21,25 @@ def thirds(count=300):
     return [part == i for i in range(3)]
 
 
-def test_it_finds_groups_and_nothing_in_noise():
+@pytest.mark.parametrize("probe", [node_probe, layer_probe])
+def test_it_finds_groups_and_nothing_in_noise(probe):
     x, labels = groups(0.1)
-    found = node_probe(x, labels, *thirds())
+    found = probe(x, labels, *thirds())
     assert found.accuracy == found.macro_f1 == found.validation == 1.0
     assert found.tested == 99
     assert found.correct.all()
-    noise = node_probe(torch.randn(300, 8, generator=torch.Generator().manual_seed(1)), labels, *thirds())
+    noise = probe(torch.randn(300, 8, generator=torch.Generator().manual_seed(1)), labels, *thirds())
     assert abs(noise.accuracy - 1 / 3) < 0.15
 
 
-def test_test_labels_play_no_part_in_the_choice():
+@pytest.mark.parametrize("probe", [node_probe, layer_probe])
+def test_test_labels_play_no_part_in_the_choice(probe):
     x, labels = groups(1.0)
     train, val, test = thirds()
-    honest = node_probe(x, labels, train, val, test)
+    honest = probe(x, labels, train, val, test)
     turned = torch.where(test, (labels + 1) % 3, labels)
-    other = node_probe(x, turned, train, val, test)
-    assert (other.log2_c, other.validation) == (honest.log2_c, honest.validation)
+    other = probe(x, turned, train, val, test)
+    assert (other.chosen, other.validation) == (honest.chosen, honest.validation)
     assert not (other.correct & honest.correct).any()
 
 
@@ -47,14 +49,14 @@ def test_the_smallest_best_strength_is_chosen_on_validation_nodes():
     best = node_probe(x, labels, train, val, test)
     each = {power: node_probe(x, labels, train, val, test, grid=[power]).validation for power in GRID}
     assert best.validation == max(each.values())
-    assert best.log2_c == min(power for power, value in each.items() if value == best.validation)
+    assert best.chosen["log2_c"] == min(power for power, value in each.items() if value == best.validation)
 
 
 def test_without_validation_nodes_c_is_one():
     x, labels = groups(0.5)
     train, val, test = thirds()
     found = node_probe(x, labels, train, val & False, test)
-    assert found.log2_c == 0
+    assert found.chosen == {"log2_c": 0}
     assert math.isnan(found.validation)
 
 
@@ -67,15 +69,44 @@ def test_scale_of_rows_does_not_matter_and_unlabelled_nodes_are_left_out():
     assert node_probe(x, labels, *parts).tested == 96
 
 
-def test_what_cannot_be_probed_is_refused():
+def test_a_layer_is_scored_after_the_last_of_its_best_steps():
+    x, labels = groups(1.0)
+    parts = thirds()
+    found = layer_probe(x, labels, *parts, decays=[0.0])
+    each = [layer_probe(x, labels, *parts, decays=[0.0], steps=steps) for steps in (1, 2, LAYER_STEPS)]
+    assert each[0].chosen == {"weight_decay": 0.0, "step": 1}
+    assert found.validation == max(one.validation for one in each) == each[-1].validation
+    again = layer_probe(x, labels, *parts, decays=[0.0], steps=int(found.chosen["step"]))
+    assert torch.equal(again.correct, found.correct)
+    assert again.chosen == found.chosen
+
+
+def test_a_layer_takes_the_decay_that_validation_nodes_prefer():
+    x, labels = groups(1.0)
+    parts, decays = thirds(), (0.0, 0.1, 10.0)
+    found = layer_probe(x, labels, *parts, decays=decays)
+    each = {decay: layer_probe(x, labels, *parts, decays=[decay]).validation for decay in decays}
+    assert each[found.chosen["weight_decay"]] == found.validation == max(each.values())
+
+
+def test_a_layer_without_validation_nodes_takes_its_last_step_without_decay():
+    x, labels = groups(0.5)
+    train, val, test = thirds()
+    found = layer_probe(x, labels, train, val & False, test, steps=7)
+    assert found.chosen == {"weight_decay": 0.0, "step": 7}
+    assert math.isnan(found.validation)
+
+
+@pytest.mark.parametrize("probe", [node_probe, layer_probe])
+def test_what_cannot_be_probed_is_refused(probe):
     x, labels = groups(0.5)
     train, val, test = thirds()
     with pytest.raises(DataError, match="two classes"):
-        node_probe(x, torch.zeros_like(labels), train, val, test)
+        probe(x, torch.zeros_like(labels), train, val, test)
     with pytest.raises(DataError, match="test nodes"):
-        node_probe(x, labels, train, val, test & False)
+        probe(x, labels, train, val, test & False)
     with pytest.raises(DataError, match="rows of features"):
-        node_probe(x[:-1], labels, train, val, test)
+        probe(x[:-1], labels, train, val, test)
     x[3] = torch.nan
     with pytest.raises(DataError, match="NaN"):
-        node_probe(x, labels, train, val, test)
+        probe(x, labels, train, val, test)

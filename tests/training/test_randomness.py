@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twofold.training import randomness
 from twofold.training.randomness import forked_rng, generator, seed_from, seed_global, seeded_init
 
 KEYS = st.lists(st.one_of(st.integers(), st.text(max_size=4)), max_size=4)
@@ -61,6 +62,15 @@ def test_forked_rng_replays_dropout_and_restores_the_state() -> None:
     assert torch.equal(masks[0], masks[1])
     assert 0 < int((masks[0] == 0).sum()) < 64
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_global_seed_is_that_of_torch_with_and_without_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(seed_from(3, "step"))
+    expected = torch.rand(4)
+    for present in (False, True):
+        monkeypatch.setattr(randomness, "_has_accelerator", lambda present=present: present)
+        seed_global(3, "step")
+        assert torch.equal(torch.rand(4), expected)
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:

@@ -32,7 +32,7 @@ from twofold.contrast.tiles import (
     spans,
 )
 
-STRIP_ROWS, STRIP_COLUMNS = 512, 4096
+STRIP_ROWS, STRIP_COLUMNS = 512, 2048
 """Most rows and columns of a tile of a symmetric matrix."""
 
 
@@ -156,8 +156,7 @@ class _Strips:
     def __init__(self, rows: Tensor, scale: Tensor, rule: AllBut | None, how: How) -> None:
         self.how, self.rule, self.uniform = how, rule, scale.ndim == 0
         self.cast = rows.to(self.how.dtype)
-        self.scaled = (rows * scale).to(self.how.dtype) if self.uniform else self.cast
-        self.scale = scale.to(self.how.dtype).expand(len(rows))
+        self.rows, self.scale = rows, scale
         numbers = how.step * min(len(rows), max(STRIP_COLUMNS, how.step))
         self._buffer, self._second = (Buffer(self.cast, numbers, fresh=how.kept) for _ in range(2))
         self.forces = Buffer(self.cast, numbers, fresh=False)
@@ -170,12 +169,13 @@ class _Strips:
 
     def powers(self, upper: slice, lower: slice) -> tuple[Tensor, Tensor]:
         """w_ij exp(k_i s_ij) and w_ij exp(k_j s_ij), ``(upper, lower)``: the same tensor if k is the same for all."""
-        product = self._buffer.product(self.scaled[upper], self.cast[lower])
         if self.uniform:
-            powers = self._leave_out(product.exp_(), upper, lower)
+            scaled = (self.rows[upper] * self.scale).to(self.how.dtype)
+            powers = self._leave_out(self._buffer.product(scaled, self.cast[lower]).exp_(), upper, lower)
             return powers, powers
-        own = self._second.times(product, self.scale[upper, None]).exp_()
-        others = product.mul_(self.scale[lower]).exp_()
+        product, scale = self._buffer.product(self.cast[upper], self.cast[lower]), self.scale.to(self.how.dtype)
+        own = self._second.times(product, scale[upper, None]).exp_()
+        others = product.mul_(scale[lower]).exp_()
         return self._leave_out(own, upper, lower), self._leave_out(others, upper, lower)
 
     def _leave_out(self, powers: Tensor, upper: slice, lower: slice) -> Tensor:

@@ -8,6 +8,7 @@ get it seeded from such a key, too.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import operator
 from collections.abc import Iterator
@@ -41,7 +42,16 @@ def generator(*key: Key, device: torch.device | str = "cpu") -> torch.Generator:
 
 def seed_global(*key: Key) -> None:
     """Seed torch's global state, on all devices, from a key; what dropout draws next is then a function of the key."""
-    torch.manual_seed(seed_from(*key))
+    seed = seed_from(*key)
+    if _has_accelerator():
+        torch.manual_seed(seed)
+    else:  # torch would queue the seed for a GPU that may come, with a formatted stack trace: 2 ms a step
+        torch.default_generator.manual_seed(seed)
+
+
+@functools.cache
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
 
 
 @contextlib.contextmanager

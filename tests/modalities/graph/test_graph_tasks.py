@@ -45,7 +45,7 @@ def test_training_beats_the_untrained_encoder_and_the_features(trained):
     accuracy = report.rows[0].metrics["accuracy"]
     assert accuracy.low < accuracy.value < accuracy.high
     assert {d.against for d in report.differences} == {"untrained", "raw"}
-    assert {"accuracy", "macro_f1", "nmi"} == set(report.metrics)
+    assert {"accuracy", "macro_f1", "layer_accuracy", "nmi"} == set(report.metrics)
 
 
 def test_random_splits_are_a_task_and_the_standard_protocol_is_there_without_one(trained):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
 from twofold.contrast.gather import gather
@@ -93,13 +96,38 @@ def _prepare(
 
 
 def _mean_similarity(flat: FlatViews, classes: Tensor) -> Tensor:
-    """Each anchor's mean similarity to the other candidates of its class, ``(V·n,)``.
+    """Each anchor's mean similarity to the other candidates of its class, ``(V·n,)``."""
+    total: Tensor = _ClassSimilarity.apply(flat.anchors, flat.candidates, classes, flat.positions)
+    return total / _positives(flat, classes)
 
-    Σ_p s(a, p) = a · Σ_p p: sums of classes take O(N·d), where all pairs would take O(N²·d).
+
+class _ClassSimilarity(torch.autograd.Function):
+    """(anchors, candidates, classes of candidates, anchors' positions) → Σ_p s(a, p) over the others of a's class.
+
+    Σ_p s(a, p) = a · Σ_p p: sums of classes take O(N·d), where all pairs would take O(N²·d). As one function, so that
+    none of the sums is held until the backward pass.
     """
-    sums = torch.zeros_like(flat.candidates).index_add(0, classes, flat.candidates)[classes[flat.positions]]
-    others = sums - flat.candidates[flat.positions]
-    return (flat.anchors * others).sum(1) / _positives(flat, classes)
+
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, candidates: Tensor, classes: Tensor, positions: Tensor) -> Tensor:
+        ctx.save_for_backward(anchors, candidates, classes, positions)
+        others = _sums(candidates, classes)[classes[positions]].sub_(candidates[positions])
+        return others.mul_(anchors).sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        anchors, candidates, classes, positions = ctx.saved_tensors
+        force, own = grads[0][:, None], classes[positions]
+        of_anchors = _sums(candidates, classes)[own].sub_(candidates[positions]).mul_(force)
+        pull = force * anchors
+        sums = torch.zeros_like(candidates).index_add_(0, own, pull)
+        return of_anchors, sums[classes].index_add_(0, positions, pull.neg_()), None, None
+
+
+def _sums(rows: Tensor, classes: Tensor) -> Tensor:
+    """Of each class, ``(N, d)``: there are at most as many classes as rows."""
+    return torch.zeros_like(rows).index_add_(0, classes, rows)
 
 
 def _positives(flat: FlatViews, classes: Tensor) -> Tensor:

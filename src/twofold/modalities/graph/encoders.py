@@ -19,7 +19,7 @@ __all__ = ["ENCODERS", "GraphEncoder", "check_name", "make_encoder"]
 
 AnyFeatures = TypeVar("AnyFeatures", Tensor, Features)
 
-_OPTIONS = {"w": "width", "d": "depth", "p": "dropout", "a": "attention_dropout"}
+_OPTIONS = {"w": "width", "d": "depth", "p": "dropout", "a": "attention_dropout", "h": "heads"}
 _FLAGS = {"relu": "r", "bn": "b"}
 
 
@@ -105,7 +105,7 @@ def _stack(kind: Callable[..., nn.Module], *, pool: str = "mean") -> Callable[..
 ENCODERS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     "gcn": (_stack(GCN), "wdrbp"),
     "sage": (_stack(SAGE), "wdbp"),
-    "gat": (_stack(GAT), "wdbpa"),
+    "gat": (_stack(GAT), "wdbpah"),
     "gin": (_stack(GIN, pool="sum"), "wdp"),
 }
 """Name → function of the spec, and the letters of the options it takes."""
@@ -119,7 +119,8 @@ def make_encoder(encoder: str | nn.Module, spec: Mapping[str, Any]) -> nn.Module
     - ``gcn`` (two graph convolutions, 512 and 256 wide, PReLU), ``gcn-w128-relu``, ``gcn-d1-w512`` (DGI's),
       ``gcn-w128-bn`` (with batch norm, as in BGRL);
     - ``sage``, ``gat``: the same with mean aggregation, and with attention over neighbours; ``gat-p20-a10`` drops 20 %
-      of each layer's inputs, as any of these can, and 10 % of the attention's weights;
+      of each layer's inputs, as any of these can, and 10 % of the attention's weights; ``gat-h2`` has two heads, not
+      four;
     - ``gin`` (three layers, 32 wide each, side by side; graphs are sums over their nodes), ``gin-w64-d2``.
 
     A module of your own takes ``(x, edge_index)`` and gives a row a node, as PyTorch Geometric's modules do; of graphs

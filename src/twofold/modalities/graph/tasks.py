@@ -12,7 +12,15 @@ from twofold.errors import ConfigError, DataError
 from twofold.evaluation import Measurement, MetricInfo, Task
 from twofold.evaluation.clustering import kmeans_agreement
 from twofold.evaluation.links import LinkScores, common_neighbours, cosine_scores, link_scores
-from twofold.evaluation.node_probe import GRID, NodeProbe, node_probe
+from twofold.evaluation.node_probe import (
+    GRID,
+    LAYER_DECAYS,
+    LAYER_RATE,
+    LAYER_STEPS,
+    NodeProbe,
+    layer_probe,
+    node_probe,
+)
 from twofold.modalities.graph.data import NodeData
 from twofold.modalities.graph.readers.facts import NodeSplit
 
@@ -55,7 +63,7 @@ def make_task(dataset: Any, *, name: str | None = None, apart: bool = False) -> 
 
 
 def classification(dataset: NodeData, *, own: bool) -> Task:
-    """Classify nodes by a logistic probe, on the source's own splits or on random ones; and cluster them.
+    """Classify nodes by two linear probes, on the source's own splits or on random ones; and cluster them.
 
     Raises:
         DataError: If there are no labels, or no own split.
@@ -69,6 +77,7 @@ def classification(dataset: NodeData, *, own: bool) -> Task:
     info = {
         "accuracy": MetricInfo("accuracy of the logistic probe", interval=_interval(splits)),
         "macro_f1": MetricInfo("macro-F1 of the logistic probe"),
+        "layer_accuracy": MetricInfo("accuracy of a layer trained by Adam", interval=_interval(splits)),
         "nmi": MetricInfo("NMI of k-means"),
     }
     known = labels >= 0
@@ -82,6 +91,9 @@ def classification(dataset: NodeData, *, own: bool) -> Task:
             "split": _split_words(splits, own=own),
             "probe": f"multinomial logistic regression on rows of unit length, C in 2^{GRID[0]} ... 2^{GRID[-1]} by "
             "accuracy on the validation nodes; test nodes are seen once",
+            "layer": f"{LAYER_STEPS} steps of Adam (rate {LAYER_RATE}) on the rows as they are; step and weight decay ("
+            f"{', '.join(f'{decay:g}' for decay in LAYER_DECAYS)}) by accuracy on the validation nodes, as in the "
+            "published tables of DGI, MVGRL and GraphMAE",
             "clustering": f"k-means on all labelled nodes, {len(_CLUSTER_SEEDS)} seeds, as many clusters as classes",
             "training": "the whole graph, without labels: test nodes and their edges were there (transductive)",
         },
@@ -144,12 +156,16 @@ def random_splits(labels: Tensor, *, count: int, seed: int = 0) -> list[NodeSpli
 
 
 def _classified(rows: Tensor, labels: Tensor, splits: list[NodeSplit]) -> dict[str, Measurement]:
-    found = [node_probe(rows, labels, split.train, split.val, split.test) for split in splits]
+    found, layers = (
+        [probe(rows, labels, split.train, split.val, split.test) for split in splits]
+        for probe in (node_probe, layer_probe)
+    )
     known = labels >= 0
     nmi = kmeans_agreement(rows[known], labels[known], seeds=_CLUSTER_SEEDS).nmi
     return {
         "accuracy": _accuracy(found),
         "macro_f1": Measurement(_mean(found, lambda probe: probe.macro_f1), unit="F1", n=found[0].tested),
+        "layer_accuracy": _accuracy(layers),
         "nmi": Measurement(float(nmi.mean()), unit="NMI", n=int(known.sum())),
     }
 

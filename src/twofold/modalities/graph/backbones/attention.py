@@ -55,9 +55,10 @@ class Attention(nn.Module):
     """One layer of attention over neighbours without activation (Veličković et al., ICLR 2018), heads side by side.
 
     With h = x W of a head and its vectors a and b, α_ij = softmax_j LeakyReLU(a·h_j + b·h_i) over the neighbours j of i
-    and i itself, and the result is Σ_j α_ij h_j. The parameters, their names and their start are those of PyTorch
-    Geometric's GATConv, and so are the numbers; tests compare them. No row is copied for each edge; with one head, of
-    Σ α (x W) and (Σ α x) W that one is computed which passes on fewer numbers.
+    and i itself, and the result is Σ_j α_ij h_j. The parameters and their names are those of PyTorch Geometric's
+    GATConv, and so are the numbers; tests compare them. They start as in DGL's layer of that name (Glorot and Bengio's
+    normal distribution, √2 times as wide), with which GraphMAE's figures were obtained. No row is copied for each edge;
+    with one head, of Σ α (x W) and (Σ α x) W that one is computed which passes on fewer numbers.
 
     Args:
         features: Width of the input.
@@ -72,12 +73,12 @@ class Attention(nn.Module):
         self.lin, self.bias = made.lin, made.bias
         self.att_src, self.att_dst = made.att_src, made.att_dst
         self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """New initial weights, as of GATConv."""
-        self.lin.reset_parameters()
-        for vectors in (self.att_src, self.att_dst):
-            geometric("nn.inits").glorot(vectors)
+        """New initial weights."""
+        for drawn in (self.lin.weight, self.att_src, self.att_dst):
+            nn.init.xavier_normal_(drawn, gain=2**0.5)
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:

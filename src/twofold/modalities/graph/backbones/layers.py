@@ -153,11 +153,9 @@ class SAGE(Stack):
 class GAT(Stack):
     """Attention over neighbours with four heads (Veličković et al., ICLR 2018); arguments as of :class:`SAGE`.
 
-    ``width`` is that of all heads together, ``attention_dropout`` the percentage of the attention's weights that are
-    dropped in training.
+    ``width`` is that of all ``heads`` together, ``attention_dropout`` the percentage of the attention's weights that
+    are dropped in training.
     """
-
-    HEADS = 4
 
     def __init__(
         self,
@@ -168,11 +166,12 @@ class GAT(Stack):
         bn: bool = False,
         dropout: int = 0,
         attention_dropout: int = 0,
+        heads: int = 4,
     ) -> None:
-        each = max(1, width // self.HEADS)
-        wide = each * self.HEADS
+        each = max(1, width // heads)
+        wide = each * heads
         made: list[nn.Module] = [
-            Attention(features if i == 0 else wide, each, self.HEADS, attention_dropout / 100) for i in range(depth)
+            Attention(features if i == 0 else wide, each, heads, attention_dropout / 100) for i in range(depth)
         ]
         super().__init__(made, [wide] * depth, activation=nn.PReLU, momentum=0.1 if bn else None, dropout=dropout)
 
