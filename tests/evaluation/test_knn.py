@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from twofold.errors import ConfigError, DataError
-from twofold.evaluation import knn, weighted_knn
+from twofold.evaluation import weighted_knn
 
 
 def _random(n: int, dim: int, seed: int) -> torch.Tensor:
@@ -74,16 +74,6 @@ def test_equals_the_definition_with_duplicates_in_any_blocks(
     found = weighted_knn(bank, labels, queries, k=k, temperature=0.2, chunk=chunk, block=block)
     expected = _dense(bank, labels, queries, k, 0.2)[:, found.classes]
     torch.testing.assert_close(found.scores, expected, rtol=1e-7, atol=1e-9)
-
-
-@pytest.mark.parametrize("count", [1, 3, 20])
-@pytest.mark.parametrize("columns", [20, 181, 1000])
-def test_search_by_groups_finds_the_largest(columns: int, count: int) -> None:
-    values = torch.randint(200, (30, columns), generator=torch.Generator().manual_seed(0)).float()
-    found, where = knn._largest(values, count)
-    assert torch.equal(found.sort(descending=True).values, values.topk(count).values)
-    assert torch.equal(values.gather(1, where), found)
-    assert all(len(row.unique()) == count for row in where)
 
 
 def test_float32_and_blocks_agree_with_float64_at_some_size() -> None:

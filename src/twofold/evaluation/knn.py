@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from twofold.errors import ConfigError, DataError
 from twofold.evaluation.features import check_pair, finite_rows, rows_at, unit_rows
+from twofold.evaluation.nearest import nearest_by_cosine
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ def weighted_knn(
     depends neither on the order of the bank nor on the machine; collapsed features vote for the bank's most frequent
     class.
     Memory: O(queries · (k + classes)), a tile of chunk · block and the unit rows of one block. Rows with a tie are
-    compared with the bank a second time.
+    compared with the bank a second time. See :mod:`twofold.evaluation.nearest` for how neighbours are found.
 
     Args:
         bank: Vectors with known labels (m, d).
@@ -71,7 +71,7 @@ def weighted_knn(
     classes, targets = bank_labels.to(bank.device).unique(return_inverse=True)
     used = min(k, len(bank))
     message = "" if used == k else f"k = {k} is more than the bank holds; all {used} items vote"
-    nearest, index = _nearest(bank, queries, min(used + 1, len(bank)), chunk, block)
+    nearest, index = nearest_by_cosine(bank, queries, min(used + 1, len(bank)), chunk=chunk, block=block)
     # Relative to the nearest item: the same shares, and no overflow at small temperatures.
     weight = ((nearest[:, :used] - nearest[:, :1]) / temperature).exp_()
     votes = nearest.new_zeros(len(queries), len(classes)).scatter_add_(1, targets[index[:, :used]], weight)
@@ -82,51 +82,6 @@ def weighted_knn(
         votes[rows] = _shared_votes(cosine, targets, len(classes), used, temperature)
     scores = votes.div_(votes.sum(dim=1, keepdim=True))
     return KnnResult(classes[scores.argmax(dim=1)], scores, classes, used, message)
-
-
-def _nearest(bank: Tensor, queries: Tensor, count: int, chunk: int, block: int) -> tuple[Tensor, Tensor]:
-    """The largest cosines of each query, descending, and whose they are: twice (queries, count).
-
-    Block after block of the bank, all products in one buffer; what a block has best is merged with the best so far.
-    """
-    blocks = bank.tensor_split(math.ceil(len(bank) / block))  # even ones: a last one of a row or two would be slow
-    chunks = queries.tensor_split(math.ceil(len(queries) / chunk))
-    dtype = torch.promote_types(bank.dtype, torch.float32)
-    buffer = bank.new_empty(len(chunks[0]) * len(blocks[0]), dtype=dtype)
-    nearest = bank.new_full((len(queries), count), -math.inf, dtype=dtype)
-    index = torch.zeros_like(nearest, dtype=torch.int64)
-    first = 0
-    for part in blocks:
-        unit_part = unit_rows(part).T
-        for rows, best, places in zip(chunks, *(x.tensor_split(len(chunks)) for x in (nearest, index)), strict=True):
-            cosine = buffer[: len(rows) * len(part)].view(len(rows), len(part))
-            torch.mm(unit_rows(rows), unit_part, out=cosine)
-            found, where = _largest(cosine, min(count, len(part)))
-            merged, chosen = torch.cat([best, found], dim=1).topk(count, dim=1)
-            best.copy_(merged)
-            places.copy_(torch.cat([places, where + first], dim=1).gather(1, chosen))
-        first += len(part)
-    return nearest, index
-
-
-def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest of each row and their columns, twice (rows, count), in no order: as `topk`, less to search.
-
-    Columns are put into groups; the ``count`` groups with the largest maxima hold ``count`` largest values. Groups of
-    sqrt(columns / count) make the two searches, of the maxima and within those groups, equally long.
-    """
-    columns = values.shape[1]
-    size = math.isqrt(columns // count)
-    if size < 3:
-        return values.topk(count, dim=1, sorted=False)
-    groups = columns // size
-    maxima = values[:, : size * groups].unflatten(1, (size, groups)).amax(dim=1)  # group j: columns j, j + groups ...
-    best = maxima.topk(count, dim=1, sorted=False).indices
-    offsets = torch.arange(0, size * groups, groups, device=values.device)
-    rest = torch.arange(size * groups, columns, device=values.device).expand(len(values), -1)
-    candidates = torch.cat([(best.unsqueeze(2) + offsets).flatten(1), rest], dim=1)
-    found, chosen = values.gather(1, candidates).topk(count, dim=1, sorted=False)
-    return found, candidates.gather(1, chosen)
 
 
 def _cosines(bank: Tensor, queries: Tensor, block: int) -> Tensor:

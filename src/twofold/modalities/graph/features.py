@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from twofold.modalities.sparse import compressed, product, transposed
+from twofold.nn.sparse import compressed, product, transposed
 
 MOST_DENSITY = 0.05
 """Up to this share of entries that are not 0 a product by entries is faster on a CPU than one of dense matrices."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from twofold.modalities.graph.batches import Graph
-from twofold.modalities.sparse import compressed, product
+from twofold.nn.sparse import compressed, product
 
 HAVE_ROWS = ("cpu", "cuda")
 """Devices for which torch has matrices in compressed rows."""

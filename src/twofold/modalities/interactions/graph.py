@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from twofold.modalities.sparse import compressed, plain_product, product
+from twofold.nn.sparse import compressed, plain_product, product
 
 
 class Graph(Protocol):

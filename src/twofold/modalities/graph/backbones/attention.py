@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from twofold.modalities.graph.backbones import geometric
 from twofold.modalities.graph.batches import Graph
 from twofold.modalities.graph.propagation import HAVE_ROWS
-from twofold.modalities.sparse import compressed, plain_product
+from twofold.nn.sparse import compressed, plain_product
 
 EDGES_AT_ONCE = 4096
 """Of which the backward pass holds rows of both ends: a few MB."""

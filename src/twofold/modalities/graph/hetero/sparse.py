@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from twofold.modalities.graph.hetero.batches import MetaPath
-from twofold.modalities.sparse import compressed, product
+from twofold.nn.sparse import compressed, product
 
 
 def normalized(path: MetaPath) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twofold.modalities.sparse import compressed, plain_product, product, transposed
+from twofold.nn.sparse import compressed, plain_product, product, transposed
 
 
 def matrix_of(dense):
