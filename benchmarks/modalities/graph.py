@@ -216,8 +216,11 @@ def rows_of(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _note(runs: list[dict[str, Any]], published: float | None) -> str:
-    layers = _spread([one["trained"]["layer_accuracy"] for one in runs])
-    told = f"{runs[0]['steps']} steps; a layer trained by Adam {layers['mean']:.3f} ± {layers['deviation']:.3f}"
+    told = f"{runs[0]['steps']} steps"
+    layers = [one["trained"]["layer_accuracy"] for one in runs if "layer_accuracy" in one["trained"]]
+    if len(layers) == len(runs):
+        found = _spread(layers)
+        told += f"; a layer trained by Adam {found['mean']:.3f} ± {found['deviation']:.3f}"
     return told + (f", published {published:.3f}" if published else "")
 
 

@@ -26,7 +26,7 @@ from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
-from harness import Call, Row, Target, exponent, parser, peak_of, race, start, value, weigh, write
+from harness import Call, Row, Target, exponent, parser, peak_of, race, return_freed_memory, start, value, weigh, write
 from torch import Tensor
 
 from twofold.contrast import products
@@ -76,6 +76,7 @@ def measure_time(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
 
 def measure_memory(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
     """Peak memory of all losses, and NT-Xent of 131,072 rows."""
+    return_freed_memory()
     rows: list[Row] = [row for n in sizes for row in memories(n, arguments)]
     slopes = {}
     for kind in KINDS[:2]:

@@ -134,6 +134,10 @@ def weigh(
     return _row(case, "MB", ours, found, absent, targets)
 
 
+_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD of glibc's malloc.h."""
+
+
 def peak_of(call: Call) -> float:
     """Peak resident memory of one call over what is resident before it, MB. Linux only."""
     gc.collect()
@@ -144,6 +148,15 @@ def peak_of(call: Call) -> float:
     peak = _status("VmHWM")
     del kept
     return (peak - before) / 1024
+
+
+def return_freed_memory() -> None:
+    """From now on large blocks come from the system one by one and go back when freed: peaks are then of what is held.
+
+    By itself glibc stops doing so once large blocks were freed, such as those of a dense peer. For scripts that time
+    nothing afterwards.
+    """
+    ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 128 * 1024)
 
 
 def value(case: Mapping[str, Any], unit: str, arms: Mapping[str, float], **options: Any) -> Row:

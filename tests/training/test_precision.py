@@ -5,7 +5,7 @@ import torch
 
 from twofold.errors import ConfigError
 from twofold.training import precision
-from twofold.training.precision import autocast, channels_last, has_native_bf16, resolve_precision
+from twofold.training.precision import autocast, channels_last, resolve_precision
 
 
 def test_named_precisions() -> None:
@@ -17,15 +17,8 @@ def test_named_precisions() -> None:
 
 @pytest.mark.parametrize("units", [True, False])
 def test_auto_follows_the_hardware(units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_cpu_has", lambda probe: units)
+    monkeypatch.setattr(precision, "has_native_bf16", lambda device: units)
     assert resolve_precision("auto", "cpu") is (torch.bfloat16 if units else None)
-
-
-def test_auto_is_float32_where_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
-    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
-    assert not has_native_bf16("cpu")
-    assert not has_native_bf16("mps")
 
 
 def test_autocast_changes_products_only_where_asked() -> None:

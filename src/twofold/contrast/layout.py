@@ -91,7 +91,7 @@ class _Unit(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         directions, length = ctx.saved_tensors
         along = (grads[0] * directions).sum(-1, keepdim=True)
-        return torch.addcmul(grads[0], directions, along, value=-1) / length
+        return torch.addcmul(grads[0], directions, along, value=-1).div_(length)
 
 
 def inverse_temperature(temperature: Temperature, like: Tensor, *, views: int = 1) -> Tensor:

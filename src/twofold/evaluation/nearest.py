@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from twofold.evaluation.features import unit_rows
+from twofold.nn.hardware import has_native_bf16
 from twofold.nn.sparse import compressed
-from twofold.training.precision import has_native_bf16
 
 SPARE = 64
 """At least so many candidates more than neighbours; half as many as neighbours if that is more."""

@@ -7,18 +7,17 @@ validation nodes and look at test nodes once.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from twofold.errors import DataError
 from twofold.evaluation.features import check_pair, to_numpy, unit_rows
-from twofold.training.randomness import seeded_init
 
 GRID: tuple[int, ...] = tuple(range(-6, 15, 2))
 """log2 of the inverse strengths of the L2 penalty to choose from. GRACE's code has −10 to 9; with rows of unit length
@@ -113,28 +112,30 @@ def layer_probe(
     parts = [(x[index], torch.from_numpy(y[index])) for index in (fit, choose)]
     tried = [_trained_layer(parts, classes, decay, steps, lr) for decay in (decays if len(choose) else (0.0,))]
     layer, validation, chosen = max(tried, key=lambda one: one[1])  # the first of equals
-    with torch.no_grad():
-        answers = to_numpy(layer(x[final]).argmax(1))
+    answers = to_numpy(F.linear(x[final], *layer).argmax(1))
     return _scored(answers, y[final], chosen, validation if len(choose) else float("nan"))
 
 
 def _trained_layer(
     parts: list[tuple[Tensor, Tensor]], classes: int, decay: float, steps: int, lr: float
-) -> tuple[nn.Module, float, dict[str, float]]:
-    """A layer as it was after its best step, its accuracy on validation nodes then, and decay and step."""
+) -> tuple[list[Tensor], float, dict[str, float]]:
+    """Weights and biases as they were after the best step, accuracy on validation nodes then, and decay and step."""
     (own, answer), (of_val, right) = parts
-    with seeded_init(0):
-        layer = nn.Linear(own.shape[1], classes)
+    draw, reach = torch.Generator().manual_seed(0), own.shape[1] ** -0.5  # as torch.nn.Linear begins
+    layer = [
+        torch.empty(size).uniform_(-reach, reach, generator=draw) for size in ((classes, own.shape[1]), (classes,))
+    ]
     kept, best, best_step = layer, -1.0, 0
-    optimizer = torch.optim.Adam(layer.parameters(), lr=lr, weight_decay=decay)
+    optimizer = torch.optim.Adam([part.requires_grad_() for part in layer], lr=lr, weight_decay=decay)
     for step in range(1, steps + 1):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(layer(own), answer).backward()
+        F.cross_entropy(F.linear(own, *layer), answer).backward()
         optimizer.step()
         with torch.no_grad():
-            reached = float((layer(of_val).argmax(1) == right).double().mean()) if len(right) else float(step)
+            answers = F.linear(of_val, *layer).argmax(1)
+        reached = float((answers == right).double().mean()) if len(right) else float(step)
         if reached >= best:
-            kept, best, best_step = copy.deepcopy(layer), reached, step
+            kept, best, best_step = [part.detach().clone() for part in layer], reached, step
     return kept, best, {"weight_decay": decay, "step": best_step}
 
 

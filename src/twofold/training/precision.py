@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from twofold.errors import ConfigError
+from twofold.nn.hardware import has_native_bf16
 
 PRECISIONS = ("auto", "float32", "bf16")
 
@@ -33,16 +34,6 @@ def resolve_precision(name: str, device: torch.device | str) -> torch.dtype | No
     return None
 
 
-def has_native_bf16(device: torch.device | str) -> bool:
-    """Whether the device has units for bfloat16 products: NVIDIA from Ampere on, CPUs with AMX or AVX512-BF16."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    if kind == "cpu":
-        return any(_cpu_has(probe) for probe in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return False
-
-
 def autocast(device: torch.device | str, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
     """Compute in ``dtype`` where that is safe; with None, nothing changes.
 
@@ -63,9 +54,3 @@ def channels_last(value: _Value) -> _Value:
     for tensor in (*value.parameters(), *value.buffers()):  # Module.to() fails at weights of five dimensions
         tensor.data = channels_last(tensor.data)
     return value
-
-
-def _cpu_has(probe: str) -> bool:
-    # Private functions of torch: absent in some builds, and then the answer is no.
-    function = getattr(torch.cpu, probe, None)
-    return bool(function()) if callable(function) else False

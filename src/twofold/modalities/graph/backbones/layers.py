@@ -154,7 +154,7 @@ class GAT(Stack):
     """Attention over neighbours with four heads (Veličković et al., ICLR 2018); arguments as of :class:`SAGE`.
 
     ``width`` is that of all ``heads`` together, ``attention_dropout`` the percentage of the attention's weights that
-    are dropped in training.
+    are dropped in training. Its PReLU has one slope a layer, as GraphMAE's.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class GAT(Stack):
         made: list[nn.Module] = [
             Attention(features if i == 0 else wide, each, heads, attention_dropout / 100) for i in range(depth)
         ]
-        super().__init__(made, [wide] * depth, activation=nn.PReLU, momentum=0.1 if bn else None, dropout=dropout)
+        super().__init__(made, [wide] * depth, activation=_one_slope, momentum=0.1 if bn else None, dropout=dropout)
 
     def edges(self, graph: Graph) -> tuple[Any, ...]:
         return (graph,)
@@ -198,6 +198,10 @@ class GIN(Stack):
 
 def _mlp(features: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width))
+
+
+def _one_slope(width: int) -> nn.Module:
+    return nn.PReLU()
 
 
 def _relu(width: int) -> nn.Module:
