@@ -68,7 +68,7 @@ ARMS: dict[str, dict[str, Arm]] = {
         "dgi": ({}, {"epochs": 200}),
         "bgrl": ({"encoder": "gcn-w256-bn", "views": "grace"}, {"epochs": 300}),
         "simclr": ({"encoder": "gcn-w128-relu", "temperature": 0.4}, ANCHORS | {"epochs": 40, "lr": 5e-4}),
-        "graphmae": ({}, {"epochs": 1500, "warmup": 0.0}),
+        "graphmae": ({"epsilon": 1e-12}, {"epochs": 1000, "warmup": 0.0}),
     },
     "CiteSeer": {
         "grace": (
@@ -86,7 +86,7 @@ ARMS: dict[str, dict[str, Arm]] = {
             ANCHORS | {"epochs": 15, "lr": 1e-3},
         ),
         "graphmae": (
-            {"encoder": "gat-w512-h2-p20-a10", "gamma": 1.0, "replace_rate": 0.1},
+            {"encoder": "gat-w512-h2-p20-a10", "gamma": 1.0, "replace_rate": 0.1, "epsilon": 1e-12},
             {"epochs": 300, "warmup": 0.0, "weight_decay": 2e-5},
         ),
     },

@@ -71,9 +71,6 @@ MISSED = """## What is missed, and why
 - **At n = 256** a dense cross entropy is a few calls of torch, and ours are a few more.
 - **Pair rules and weights** are set against plain NT-Xent, which computes half of a symmetric matrix; theirs need not
   be symmetric.
-- **30 times less memory than the peers** is met at n = 16,384 and not at 8,192, where theirs is a quarter of that and
-  ours more than half, since it grows with n and not with n².
-- **kNN** with 20 neighbours spends most of its time in one matrix product.
 - **Reading, embedding pictures, views at 224 px, SimCLR end to end** spend it in decoding, resampling and convolutions,
   which are other libraries' on both sides. These are the ones to work on.
 """

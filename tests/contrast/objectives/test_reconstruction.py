@@ -46,6 +46,20 @@ def test_a_row_of_zeros_costs_one_and_learns_nothing() -> None:
     assert (x.grad[0] == 0).all()
 
 
+def test_with_an_epsilon_a_prediction_of_zeros_learns_by_its_inverse() -> None:
+    predictions, targets = random_views(2, 3, 4)
+    predictions[1] = 0
+    predictions.requires_grad_()
+    losses = scaled_cosine_error(predictions, targets, gamma=1.0, reduction="none", epsilon=1e-6)
+    assert losses[1] == 1
+    plain = scaled_cosine_error(predictions, targets, gamma=1.0, reduction="none")
+    torch.testing.assert_close(losses, plain)
+    (gradient,) = torch.autograd.grad(losses.sum(), predictions)
+    torch.testing.assert_close(gradient[1], -1e6 * targets[1] / targets[1].norm())
+    (usual,) = torch.autograd.grad(plain.sum(), predictions)
+    torch.testing.assert_close(gradient[::2], usual[::2])
+
+
 @settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(gamma=st.floats(1, 4), seed=st.integers(0, 99), scale=st.floats(1e-2, 1e2))
 def test_lengths_do_not_matter_and_good_rows_weigh_less(gamma: float, seed: int, scale: float) -> None:
@@ -63,3 +77,5 @@ def test_what_is_refused() -> None:
         scaled_cosine_error(z[0], z[1], gamma=0.5)
     with pytest.raises(ValueError, match="must have the same shape"):
         scaled_cosine_error(z[0], z[1, :2])
+    with pytest.raises(ValueError, match="epsilon"):
+        scaled_cosine_error(z[0], z[1], epsilon=-1.0)

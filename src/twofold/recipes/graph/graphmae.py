@@ -12,7 +12,7 @@ from twofold.contrast.objectives import scaled_cosine_error
 from twofold.errors import ConfigError
 from twofold.modalities.graph.batches import GraphBatch, NodeBatch
 from twofold.modalities.graph.decoders import Decoder, Kind
-from twofold.options import Fraction, Range
+from twofold.options import Fraction, NonNegative, Range
 from twofold.recipes.base import Batch, Card, Outputs, Recipe
 
 Exponent = Annotated[float, Range(at_least=1)]
@@ -49,6 +49,7 @@ class GraphMAE(Recipe):
         attention_dropout: Share of a gat decoder's weights that are dropped.
         decoder: gat, gcn, gin or linear.
         remask: Hide the hidden nodes from the decoder too; without effect before a linear one.
+        epsilon: Length below which a reconstruction is divided by this instead; 1e-12 is what the authors' code does.
     """
 
     card: ClassVar[Card] = Card(
@@ -78,12 +79,14 @@ class GraphMAE(Recipe):
         attention_dropout: Fraction = 0.1,
         decoder: Kind = "gat",
         remask: bool = True,
+        epsilon: NonNegative = 0.0,
         **common: Any,
     ) -> None:
         super().__init__(**common)
         self.mask_rate, self.replace_rate, self.gamma = mask_rate, replace_rate, gamma
         self.drop_edges, self.kind, self.remask = drop_edges, decoder, remask
         self.decoder_dropout, self.attention_dropout = decoder_dropout, attention_dropout
+        self.epsilon = epsilon
 
     def build_heads(self, dim: int, spec: Mapping[str, Any]) -> None:
         if not all(hasattr(self.encoder, part) for part in ("backbone", "normalized", "rows_of")):
@@ -110,8 +113,12 @@ class GraphMAE(Recipe):
             h = h.masked_fill(hidden[:, None], 0.0)
         z = self.decoder(h, view.graph)
         counted = hidden & (x != 0).any(1)
-        error = torch.where(counted, scaled_cosine_error(z, x, gamma=self.gamma, reduction="none"), 0.0)
+        error = torch.where(counted, self.errors(z, x), 0.0)
         return {"error": by_sample(error, view)[None], "hidden": by_sample(counted.to(error.dtype), view)[None]}
+
+    def errors(self, z: Tensor, x: Tensor) -> Tensor:
+        """(1 − cos)^γ of each node, ``(N,)``."""
+        return scaled_cosine_error(z, x, gamma=self.gamma, reduction="none", epsilon=self.epsilon)
 
     def hide(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Which nodes are hidden, bool ``(N,)``, and what the encoder sees, ``(N, features)``.
