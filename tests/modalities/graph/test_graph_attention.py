@@ -7,6 +7,7 @@ from torch_geometric.nn import GATConv
 from twofold.modalities.graph.backbones import attention
 from twofold.modalities.graph.backbones.attention import Attention, along_edges, attended, weighted_sum
 from twofold.modalities.graph.batches import Graph
+from twofold.modalities.graph.encoders import make_encoder
 
 
 @pytest.fixture
@@ -73,3 +74,20 @@ def test_weights_are_dropped_in_training_and_drawn_anew_on_reset(graph):
     assert torch.equal(before, layer(graph.x, graph))
     layer.reset_parameters()
     assert not torch.allclose(before, layer(graph.x, graph))
+
+
+def test_weights_start_root_two_as_wide_as_glorots():
+    torch.manual_seed(0)
+    layer = Attention(300, 100, 4)
+    glorot = (2 / (300 + 400)) ** 0.5
+    assert layer.lin.weight.std().item() == pytest.approx(2**0.5 * glorot, rel=0.02)
+    assert not layer.bias.any()
+
+
+def test_heads_are_told_by_the_name_and_share_the_width():
+    spec = {"level": "node", "features": 6}
+    for name, heads in (("gat-w8", 4), ("gat-w8-h2", 2), ("gat-w8-h1", 1)):
+        encoder = make_encoder(name, spec)
+        assert encoder.dim == 8
+        assert all(layer.att_src.shape == (1, heads, 8 // heads) for layer in encoder.backbone.convolutions)
+        assert [activation.weight.shape for activation in encoder.backbone.activations] == [(1,), (1,)]

@@ -48,7 +48,7 @@ def test_directed_and_weighted_edges_speak_to_their_target(graph):
     assert a[1, 0] == pytest.approx(2 / (1 * 3) ** 0.5)
 
 
-@pytest.mark.parametrize("name", [*ENCODERS, "gcn-w8-d3-relu-bn", "gin-w5-d2", "sage-w8", "gat-w8-d1"])
+@pytest.mark.parametrize("name", [*ENCODERS, "gcn-w8-d3-relu-bn", "gin-w5-d2", "sage-w8", "gat-w8-d1", "gat-w8-h2"])
 @pytest.mark.parametrize("spec", [NODE, GRAPH])
 def test_every_encoder_gives_a_row_a_sample(name, spec, graph):
     encoder = make_encoder(name, spec)

@@ -87,6 +87,13 @@ def test_nodes_without_features_are_no_targets(citations):
     assert (outputs["error"][0, :50] == 0).all()
 
 
+def test_with_an_epsilon_empty_reconstructions_pull_at_the_bias(citations):
+    for epsilon, pulled in ((0.0, False), (1e-12, True)):
+        recipe = twofold.GraphMAE(encoder="gat-w16", mask_rate=1.0, epsilon=epsilon).build(citations.spec)
+        recipe(a_batch(recipe, citations))["total"].backward()  # all is hidden: every reconstruction is the bias, 0
+        assert (float(recipe.decoder.layer.bias.grad.norm()) > 1e6) == pulled
+
+
 def test_a_part_of_the_nodes_gives_their_share(recipe, citations):
     recipe.eval()
     rows = []
