@@ -10,7 +10,7 @@ Its processed copies are written below ``--out``.
 Cora and CiteSeer are measured on their public split, Photo on three random splits of 10 / 10 / 80 % that are the same
 for all. The encoder is trained on the whole graph without labels; a logistic probe is fitted on the training nodes, its
 penalty chosen on the validation nodes, and scored on the test nodes once. Beside it, where a run is recent enough to
-have it, stands the layer trained by Adam that published tables of DGI and GraphMAE have.
+have it, stands the layer trained by Adam of GraphMAE's code.
 
 Rates of views, temperatures and widths are mostly those of the papers where they have the data set. GraphMAE takes the
 authors' settings whole, but for 1000 epochs on Cora in place of 1500; DGI on Cora takes 200 epochs (the authors: until

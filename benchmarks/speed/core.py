@@ -13,7 +13,8 @@ pytorch-metric-learning's NTXentLoss in SelfSupervisedLoss and its SupConLoss, a
 of all logits as everybody writes it. They get the rows normalized or not, as they ask for; ours normalizes in each
 call.
 
-``memory``: the most that a call held beyond what was there before, less the gradients that all of them give back; and
+``memory``: the most that a call held beyond what was there before, less the gradients that all of them give back, with
+freed blocks returned to the system at once; and
 n = 131,072, ours alone, at a usual temperature and at one so small that exponentials need the row's maximum. Sizes at
 which a peer would need more than ``--gib`` are left out and say so.
 """

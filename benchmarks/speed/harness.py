@@ -43,6 +43,10 @@ Call = Callable[[], object]
 Row = dict[str, Any]
 
 
+_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD of glibc's malloc.h."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What a row must reach.
@@ -132,10 +136,6 @@ def weigh(
         call()
         found[name] = [max(peak_of(call) - floor, 0.1)]
     return _row(case, "MB", ours, found, absent, targets)
-
-
-_MMAP_THRESHOLD = -3
-"""M_MMAP_THRESHOLD of glibc's malloc.h."""
 
 
 def peak_of(call: Call) -> float:

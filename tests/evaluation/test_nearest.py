@@ -21,10 +21,15 @@ def by_candidates(monkeypatch):
         return found[-1]
 
     monkeypatch.setattr(nearest, "_through_candidates", watched)
-    monkeypatch.setattr(nearest, "has_native_bf16", lambda device: True)
-    monkeypatch.setattr(nearest, "LEAST_QUERIES", 1)
-    monkeypatch.setattr(nearest, "LEAST_SHARE", 1)
+    let_candidates_pay(monkeypatch)
     return found
+
+
+def let_candidates_pay(patch):
+    """At any size, also where bfloat16 is emulated."""
+    patch.setattr(nearest, "has_native_bf16", lambda device: True)
+    patch.setattr(nearest, "LEAST_QUERIES", 1)
+    patch.setattr(nearest, "LEAST_SHARE", 1)
 
 
 def rows(count, dim, seed=0, centre=0.0):
@@ -58,12 +63,12 @@ def test_candidates_lead_to_the_nearest(by_candidates, count, chunk, block):
 )
 @settings(deadline=None, max_examples=60)
 def test_ties_and_crowded_directions_do_not_deceive(seed, items, distinct, count, block, centre):
-    bank = rows(distinct, 6, seed, centre)[torch.randint(distinct, (items,))]
+    bank = rows(distinct, 6, seed, centre)[
+        torch.randint(distinct, (items,), generator=torch.Generator().manual_seed(seed))
+    ]
     queries = rows(9, 6, seed + 1, centre)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nearest, "has_native_bf16", lambda device: True)
-        patch.setattr(nearest, "LEAST_QUERIES", 1)
-        patch.setattr(nearest, "LEAST_SHARE", 1)
+        let_candidates_pay(patch)
         assert_nearest(bank, queries, count, chunk=4, block=block)
 
 

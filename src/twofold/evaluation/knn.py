@@ -47,8 +47,8 @@ def weighted_knn(
     Bank items that tie for the last place, up to rounding, share it (each votes with an equal part), so the result
     depends neither on the order of the bank nor on the machine; collapsed features vote for the bank's most frequent
     class.
-    Memory: O(queries · (k + classes)), a tile of chunk · block and the unit rows of one block. Rows with a tie are
-    compared with the bank a second time. See :mod:`twofold.evaluation.nearest` for how neighbours are found.
+    Memory: O(queries · (k + classes)), a tile of chunk · block and the unit rows of one block, or as many bytes of
+    bfloat16 (see :mod:`twofold.evaluation.nearest`). Rows with a tie are compared with the bank a second time.
 
     Args:
         bank: Vectors with known labels (m, d).

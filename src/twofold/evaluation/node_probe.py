@@ -1,8 +1,8 @@
 """Linear probes on the nodes of a graph, with a split into train, validation and test that is given.
 
-:func:`node_probe` is solved to the end, on rows of unit length. :func:`layer_probe` is what published tables of DGI,
-MVGRL or GraphMAE have: a layer on rows of any length, which a few hundred steps of Adam train. Both choose on
-validation nodes and look at test nodes once.
+:func:`node_probe` is solved to the end, on rows of unit length. :func:`layer_probe` is that of GraphMAE's code: a layer
+on rows of any length, which a few hundred steps of Adam train. Both choose on validation nodes and look at test nodes
+once.
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def layer_probe(
     steps: int = LAYER_STEPS,
     lr: float = LAYER_RATE,
 ) -> NodeProbe:
-    """A linear layer on the rows as they are, trained by Adam, as in the tables of DGI, MVGRL and GraphMAE.
+    """A linear layer on the rows as they are, trained by Adam, as in GraphMAE's code (Hou et al., KDD 2022).
+
+    There the decay is given for each data set; here it is chosen. DGI and MVGRL train such a layer for a fixed number
+    of steps.
 
     Long rows count for more, and the layer that is scored is the one after the step, and with the decay, that are best
     on the validation nodes; of equally good ones the last step of the first decay. Without validation nodes it is the

@@ -37,10 +37,8 @@ def scaled_cosine_error(
         raise ValueError(f"gamma must be at least 1, got {gamma!r}.")
     if not epsilon >= 0:
         raise ValueError(f"epsilon must not be negative, got {epsilon!r}.")
-    z, x = unit(predictions, targets)
-    if epsilon:
-        (raised,) = raise_precision(predictions)
-        z = functional.normalize(raised, dim=-1, eps=epsilon)
+    (x,), (raised,) = unit(targets), raise_precision(predictions)
+    z = functional.normalize(raised, dim=-1, eps=epsilon) if epsilon else unit(raised)[0]
     # Rounding takes the cosine above 1, and a negative number has no fractional power.
     error = (1 - (z * x).sum(dim=-1)).clamp(min=0) ** gamma
     return reduce_anchors(error, reduction)

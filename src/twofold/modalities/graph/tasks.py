@@ -92,8 +92,8 @@ def classification(dataset: NodeData, *, own: bool) -> Task:
             "probe": f"multinomial logistic regression on rows of unit length, C in 2^{GRID[0]} ... 2^{GRID[-1]} by "
             "accuracy on the validation nodes; test nodes are seen once",
             "layer": f"{LAYER_STEPS} steps of Adam (rate {LAYER_RATE}) on the rows as they are; step and weight decay ("
-            f"{', '.join(f'{decay:g}' for decay in LAYER_DECAYS)}) by accuracy on the validation nodes, as in the "
-            "published tables of DGI, MVGRL and GraphMAE",
+            f"{', '.join(f'{decay:g}' for decay in LAYER_DECAYS)}) by accuracy on the validation nodes, as in "
+            "GraphMAE's code",
             "clustering": f"k-means on all labelled nodes, {len(_CLUSTER_SEEDS)} seeds, as many clusters as classes",
             "training": "the whole graph, without labels: test nodes and their edges were there (transductive)",
         },
