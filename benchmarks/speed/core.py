@@ -89,7 +89,8 @@ def measure_memory(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
         rows += [large(tau) for tau in (0.1, 0.01)]
     rows += [row for kind in KINDS for row in errors(kind)]
     notes = [
-        "Gradients of the rows are not counted: all give them back. Up to n = 4096 tiles are kept, up to 60 MB.",
+        "Gradients of the rows are not counted: all give them back. Freed blocks go back to the system at once, which "
+        "glibc by itself stops doing after large ones. Up to n = 4096 tiles are kept, up to 60 MB.",
         "Errors are those of products in bfloat16 against float32 ones, at temperature 0.1: of the loss, and of the "
         "gradient as a share of its length.",
     ]

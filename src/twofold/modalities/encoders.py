@@ -60,7 +60,8 @@ def parsed(
         elif suffix in flags and flags[suffix] in letters:
             chosen[suffix] = True
         else:
-            possible = [f"-{letter}NUMBER ({options[letter]})" for letter in letters]
+            possible = [f"-{letter}NUMBER ({options[letter]})" for letter in letters if letter in options]
+            possible += [f"-{word}" for word, letter in flags.items() if letter in letters]
             raise ConfigError(
                 f"encoder {name!r}: {base} has no option '-{suffix}'; it has {', '.join(possible) or 'none'}"
             )

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch_geometric.nn import GATConv
 
+from twofold.errors import ConfigError
 from twofold.modalities.graph.backbones import attention
 from twofold.modalities.graph.backbones.attention import Attention, along_edges, attended, weighted_sum
 from twofold.modalities.graph.batches import Graph
@@ -82,6 +83,21 @@ def test_weights_start_root_two_as_wide_as_glorots():
     glorot = (2 / (300 + 400)) ** 0.5
     assert layer.lin.weight.std().item() == pytest.approx(2**0.5 * glorot, rel=0.02)
     assert not layer.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gat-h0", "gat has no option '-h0'; it has .*-hNUMBER [(]heads[)], -bn"),
+        ("gcn-h2", "gcn has no option '-h2'; it has .*-relu, -bn"),
+        ("gat-w6-h4", "4 heads cannot share a width of 6 equally; choose a multiple of 4"),
+        ("gcn-w8-p100", "dropout is a percentage below 100, got 100"),
+        ("gat-w8-a150", "attention_dropout is a percentage below 100, got 150"),
+    ],
+)
+def test_what_is_refused_says_what_there_is(name, said):
+    with pytest.raises(ConfigError, match=said):
+        make_encoder(name, {"level": "node", "features": 6})
 
 
 def test_heads_are_told_by_the_name_and_share_the_width():

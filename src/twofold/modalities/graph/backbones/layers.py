@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from twofold.errors import ConfigError
 from twofold.modalities.graph.backbones import geometric
 from twofold.modalities.graph.backbones.attention import Attention
 from twofold.modalities.graph.batches import Graph
@@ -30,6 +31,9 @@ class Stack(nn.Module):
 
     Attributes:
         takes_features: Whether the first convolution knows what to do with Features, of which most may be 0.
+
+    Raises:
+        ConfigError: If everything were dropped, or more.
     """
 
     takes_features = False
@@ -45,6 +49,7 @@ class Stack(nn.Module):
         dropout: int = 0,
     ) -> None:
         super().__init__()
+        _check_share("dropout", dropout)
         self.dropout = nn.Dropout(dropout / 100) if dropout else nn.Identity()
         self.convolutions = nn.ModuleList(convolutions)
         norms = [nn.Identity() if momentum is None else nn.BatchNorm1d(width, momentum=momentum) for width in widths]
@@ -155,6 +160,9 @@ class GAT(Stack):
 
     ``width`` is that of all ``heads`` together, ``attention_dropout`` the percentage of the attention's weights that
     are dropped in training. Its PReLU has one slope a layer, as GraphMAE's.
+
+    Raises:
+        ConfigError: If the heads cannot share the width equally, or everything were dropped.
     """
 
     def __init__(
@@ -168,12 +176,16 @@ class GAT(Stack):
         attention_dropout: int = 0,
         heads: int = 4,
     ) -> None:
-        each = max(1, width // heads)
-        wide = each * heads
+        if width % heads:
+            raise ConfigError(
+                f"gat: {heads} heads cannot share a width of {width} equally; choose a multiple of {heads}"
+            )
+        _check_share("attention_dropout", attention_dropout)
         made: list[nn.Module] = [
-            Attention(features if i == 0 else wide, each, heads, attention_dropout / 100) for i in range(depth)
+            Attention(features if i == 0 else width, width // heads, heads, attention_dropout / 100)
+            for i in range(depth)
         ]
-        super().__init__(made, [wide] * depth, activation=_one_slope, momentum=0.1 if bn else None, dropout=dropout)
+        super().__init__(made, [width] * depth, activation=_one_slope, momentum=0.1 if bn else None, dropout=dropout)
 
     def edges(self, graph: Graph) -> tuple[Any, ...]:
         return (graph,)
@@ -198,6 +210,11 @@ class GIN(Stack):
 
 def _mlp(features: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width))
+
+
+def _check_share(name: str, percentage: int) -> None:
+    if not 0 <= percentage < 100:
+        raise ConfigError(f"{name} is a percentage below 100, got {percentage}")
 
 
 def _one_slope(width: int) -> nn.Module:
