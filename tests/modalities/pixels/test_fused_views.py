@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import twofold.modalities.pixels.compose as compose
+import twofold.modalities.pixels.fused as fused_views
 from twofold.errors import DataError
 from twofold.modalities.image.views import (
     PRESETS,
@@ -35,6 +36,16 @@ CROP = (0.2, 1.0)
 JITTER = ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)
 FUSED_PRESETS = [name for name in PRESETS if name.endswith("-fused")]
 SIZES = [16, 24, 120]  # the last one goes through blocks of banded matrices
+
+
+@pytest.fixture(autouse=True)
+def without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products in float32 on every machine; tests of those in bfloat16 ask for them."""
+    with_bf16(monkeypatch, False)
+
+
+def with_bf16(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    monkeypatch.setattr(fused_views, "has_native_bf16", lambda device: fast)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -195,3 +206,31 @@ def test_it_is_a_view_like_others() -> None:
 
 def pick(values: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value[:1] for name, value in values.items()}
+
+
+@pytest.mark.parametrize("source", [100, 120, 200])
+def test_products_in_bfloat16_are_as_close_as_bytes_allow(source: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = (ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), RandomGrey(0.2), GaussianBlur((0.1, 2.0)))
+    view, inputs = FusedView(RandomResizedCrop(144, CROP), steps), pictures(16, size=source)
+    exact = view(inputs, generator=seeded())
+    with_bf16(monkeypatch, True)
+    assert fused_views.products_in(inputs, 144) == torch.bfloat16
+    rough = view(inputs, generator=seeded())
+    error = (rough - exact).abs()
+    assert 0 < error.mean() < 0.5 / 255
+    assert error.max() < 5 / 255
+    assert torch.equal(rough, view(inputs, generator=seeded()))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "size"),
+    [
+        (pictures(2, size=32), 32),  # small: calls count, not products
+        (pictures(2, size=300), 120),  # mostly outside of the crop
+        (pictures(2, size=144).float() / 255, 144),  # no bytes: bfloat16 would round them
+    ],
+    ids=["small", "much larger", "floats"],
+)
+def test_others_are_multiplied_in_float32(inputs: Tensor, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_bf16(monkeypatch, True)
+    assert fused_views.products_in(inputs, size) == torch.float32

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from twofold.errors import DataError
 from twofold.modalities.pixels.bands import (
+    LEAST_PIXELS,
     Window,
     banded_picture,
     blocks,
@@ -24,9 +25,13 @@ from twofold.modalities.pixels.colour import LUMA, ColorJitter, RandomGrey
 from twofold.modalities.pixels.compose import View
 from twofold.modalities.pixels.filters import GaussianBlur, blur_matrix
 from twofold.modalities.pixels.geometry import RandomFlip, resampling_matrix
+from twofold.nn.hardware import has_native_bf16
 
 FUSIBLE: tuple[type[Augmentation], ...] = (ColorJitter, RandomGrey, GaussianBlur, RandomFlip)
 """Augmentations that are linear in the pixels, or nearly so."""
+
+LARGEST_WHOLE = 2
+"""From pictures that are more than so many times as wide as the view, the crop is cut out first."""
 
 Mixing = Parameters
 """Matrices (n, c, c): a pixel x of a picture with mean colour m becomes ``own @ x + mean @ m``; or empty."""
@@ -45,6 +50,8 @@ class FusedView(View):
       keeps the luminance instead of the mean of the channels, is further away from HSV's).
     - The mean that contrast is stretched around is the crop's before colours and blur, carried through the steps that
       come before contrast without their cuts.
+
+    - Bytes of large pictures are multiplied in bfloat16 on devices with units for it; see `products_in`.
 
     Where no value is cut and no hue turned, it equals `View` up to rounding. What `FUSIBLE` does not name (and what
     comes after that) is applied as it is, in order.
@@ -65,35 +72,41 @@ class FusedView(View):
         mixing = colour_mixing(self.augmentations[: self.fused], parameters[1:], inputs.shape[1])
         return super().apply(inputs, (*parameters, mixing))
 
-    def _apply(self, inputs: Tensor, parameters: tuple[Parameters, ...]) -> Tensor:
+    def _apply(self, inputs: Tensor, parameters: tuple[Parameters, ...], out: Tensor) -> None:
         box, *drawn, mixing = parameters
-        images = self._resampled(inputs, box, drawn[: self.fused], mixing)
+        self._resample(inputs, box, drawn[: self.fused], mixing, out)
+        images = out
         for augmentation, values in zip(self.augmentations[self.fused :], drawn[self.fused :], strict=True):
             images = augmentation.apply(images, values)
-        return images
+        if images is not out:
+            out.copy_(images)
 
-    def _resampled(self, inputs: Tensor, box: Parameters, drawn: Sequence[Parameters], mixing: Mixing) -> Tensor:
-        """The crop and all that is fused with it."""
+    def _resample(
+        self, inputs: Tensor, box: Parameters, drawn: Sequence[Parameters], mixing: Mixing, out: Tensor
+    ) -> None:
+        """Write the crop and all that is fused with it into `out`."""
         source, size, device = inputs.shape[-1], self.size, inputs.device
         steps = self.augmentations[: self.fused]
         left, top, width, height = box["box"].to(device).unbind(1)
         flip = _mirrored(box, steps, drawn, device)
-        rows = resampling_matrix(top, height, source=source, size=size)
-        columns = resampling_matrix(left, width, source=source, size=size, flip=flip)
-        if inputs.dtype == torch.uint8:
-            rows = rows.div_(255)
+        dtype = products_in(inputs, size)
+        full = 255 if inputs.dtype == torch.uint8 else 1
+        rows = resampling_matrix(top, height, source=source, size=size, total=1 / full, dtype=dtype)
+        columns = resampling_matrix(left, width, source=source, size=size, flip=flip, dtype=dtype)
         blur = _blurs(steps, drawn, len(inputs), size)
-        if is_worthwhile(inputs, size):
+        if dtype == torch.float32 and is_worthwhile(inputs, size):
             row_windows = crop_windows(top, height, source=source, size=size, reach=blur.reach)
             column_windows = crop_windows(left, width, source=source, size=size, flip=flip, reach=blur.reach)
             images, mean = _in_blocks(inputs, rows, columns, row_windows, column_windows, blur)
         else:
-            pictures = inputs.float()
-            mean = _mean_colour(pictures, rows.mean(1), columns.mean(1))
-            images = separable(pictures, blur.after(rows), blur.after(columns))
+            pictures = inputs.to(dtype)
+            mean = _mean_colour(pictures, rows.mean(1), columns.mean(1)).float()
+            images = separable(pictures, blur.after(rows), blur.after(columns)).float()
         if mixing:
-            images = _mixed(images, mixing, mean)
-        return images.contiguous().clamp_(0, 1)
+            _mix(images, mixing, mean, out)
+        else:
+            out.copy_(images)
+        out.clamp_(0, 1)
 
 
 @dataclass
@@ -110,7 +123,7 @@ class _Blurs:
         if len(self.due) == 0:
             return matrix
         due = self.due.to(matrix.device)
-        blurred = self.matrices.to(matrix.device) @ matrix.index_select(0, due)
+        blurred = self.matrices.to(matrix) @ matrix.index_select(0, due)
         return matrix.index_copy_(0, due, blurred)
 
 
@@ -129,6 +142,18 @@ def _blurs(steps: Sequence[Augmentation], drawn: Sequence[Parameters], n: int, s
         matrices = matrix if number == 0 else matrix @ matrices
         reach += applied * (taps // 2)
     return _Blurs(due, matrices, reach)
+
+
+def products_in(inputs: Tensor, size: int) -> torch.dtype:
+    """What pictures (n, c, s, s) are multiplied in, resized to `size`: bfloat16 where that is fast and close enough.
+
+    That is for bytes, which bfloat16 holds exactly, on devices with units for it, and for views large enough that
+    products take most of the time. What is rounded are weights and results, each by at most 1 / 256 of itself: a view
+    is as exact as if its pixels were rounded to bytes after every operation.
+    """
+    large = inputs.shape[-1] * size >= LEAST_PIXELS and inputs.shape[-1] <= LARGEST_WHOLE * size
+    bytes_in_fast = inputs.dtype == torch.uint8 and has_native_bf16(inputs.device)
+    return torch.bfloat16 if large and bytes_in_fast else torch.float32
 
 
 def _mirrored(
@@ -171,11 +196,11 @@ def _mean_colour(pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return torch.bmm(across, rows.unsqueeze(2)).squeeze(2)
 
 
-def _mixed(images: Tensor, mixing: Mixing, mean: Tensor) -> Tensor:
-    n, c, height, width = images.shape
+def _mix(images: Tensor, mixing: Mixing, mean: Tensor, out: Tensor) -> None:
+    """Write pictures (n, c, h, w) of mean colour (n, c) with mixed channels into `out`, which is contiguous."""
     mixing = to_device(mixing, images.device)
-    offset = torch.bmm(mixing["mean"], mean.unsqueeze(2))
-    return torch.baddbmm(offset, mixing["own"], images.flatten(2)).view(n, c, height, width)
+    torch.bmm(mixing["own"], images.flatten(2), out=out.flatten(2))
+    out += torch.bmm(mixing["mean"], mean.unsqueeze(2)).unsqueeze(3)
 
 
 def colour_mixing(steps: Sequence[Augmentation], drawn: Sequence[Parameters], channels: int) -> Mixing:

@@ -28,18 +28,29 @@ from twofold.modalities.pixels.base import (
 ATTEMPTS = 10  # boxes that torchvision's RandomResizedCrop tries before it falls back to a centre crop
 
 
-def resampling_matrix(start: Tensor, length: Tensor, *, source: int, size: int, flip: Tensor | None = None) -> Tensor:
+def resampling_matrix(
+    start: Tensor,
+    length: Tensor,
+    *,
+    source: int,
+    size: int,
+    flip: Tensor | None = None,
+    total: float = 1.0,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """Matrices (n, size, source) that cut [start, start + length) out of a row of pixels and resize it to `size`.
 
     A triangle filter, as wide as one output pixel when shrinking (antialiasing), that never looks outside the cut: what
-    ``interpolate(mode="bilinear", antialias=True)`` does to a cropped picture. Each row sums to one.
+    ``interpolate(mode="bilinear", antialias=True)`` does to a cropped picture.
 
     Args:
         start: (n,) left end in source pixels, whole or not.
-        length: (n,) length in source pixels.
+        length: (n,) length in source pixels, at most `source`.
         source: Pixels in the row that is cut.
         size: Pixels in the result.
         flip: (n,) bool; reverses the result.
+        total: What each row sums to: 1 / 255 turns bytes into numbers up to 1.
+        dtype: Of the result.
     """
     target = torch.arange(size, device=start.device) + 0.5
     target = target.expand(len(start), size)
@@ -48,13 +59,16 @@ def resampling_matrix(start: Tensor, length: Tensor, *, source: int, size: int, 
     step = (length / size).unsqueeze(1)
     reach = step.clamp(min=1)
     centre = (start.unsqueeze(1) + target * step) / reach  # (n, size), in widths of the triangle
-    pixel = torch.arange(source, device=start.device)
-    inside = (pixel + 1 > start.unsqueeze(1)) & (pixel < (start + length).unsqueeze(1))  # (n, source)
-    place = ((pixel + 0.5) / reach).masked_fill_(~inside, torch.inf)  # so far away that it weighs nothing
-    # Each line is a pass over all weights: there are as many of them as pixels.
-    distance = (centre.unsqueeze(2) - place.unsqueeze(1)).abs_()
-    weight = distance.neg_().add_(1).clamp_(min=0)
-    return weight.div_(weight.sum(2, keepdim=True))
+    # Of all weights of a row only those under the triangle are computed, and put into their places: there are as many
+    # weights as pixels in a picture, so every pass over all of them counts.
+    taps = min(source, 2 * math.ceil(max(1.0, source / size)))
+    first = (centre * reach - reach + 0.5).floor().clamp_(0, source - taps)
+    pixel = first.unsqueeze(2) + torch.arange(taps, device=start.device)  # (n, size, taps)
+    weight = 1 - (centre.unsqueeze(2) - (pixel + 0.5) / reach.unsqueeze(2)).abs_()
+    start, end = start.view(-1, 1, 1), (start + length).view(-1, 1, 1)
+    weight = weight.clamp_(min=0).masked_fill_((pixel + 1 <= start) | (pixel >= end), 0)
+    weight = weight.mul_(total / weight.sum(2, keepdim=True)).to(dtype)
+    return weight.new_zeros(len(weight), size, source).scatter_(2, pixel.long(), weight)
 
 
 def resized_crop(inputs: Tensor, box: Tensor, *, size: int, flip: Tensor | None = None) -> Tensor:
@@ -71,10 +85,9 @@ def resized_crop(inputs: Tensor, box: Tensor, *, size: int, flip: Tensor | None 
     """
     source = inputs.shape[-1]
     left, top, width, height = box.unbind(1)
-    rows = resampling_matrix(top, height, source=source, size=size)
+    full = 255 if inputs.dtype == torch.uint8 else 1
+    rows = resampling_matrix(top, height, source=source, size=size, total=1 / full)
     columns = resampling_matrix(left, width, source=source, size=size, flip=flip)
-    if inputs.dtype == torch.uint8:
-        rows = rows.div_(255)
     if not is_worthwhile(inputs, size):
         return separable(inputs.float(), rows, columns).contiguous().clamp_(0, 1)
     row_windows = crop_windows(top, height, source=source, size=size)
