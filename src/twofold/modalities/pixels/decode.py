@@ -167,7 +167,7 @@ def _decode(image: Any, size: int, channels: int) -> tuple[np.ndarray, float]:
         raise UnreadableError(_reason(error)) from error
     aspect = height / width if orientation >= 5 else width / height
     pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-    return np.array(pixels, order="C"), aspect  # a copy: Pillow's own buffer cannot be written to
+    return np.require(pixels, requirements=["C", "W"]), aspect  # Pillow's own buffer cannot be written to
 
 
 def _squashed(image: Any, size: int) -> np.ndarray:
@@ -180,9 +180,26 @@ def _squashed(image: Any, size: int) -> np.ndarray:
         return np.asarray(image)
     if min(image.size) >= 4 * size:
         return np.asarray(image.resize((size, size), pillow().Resampling.BILINEAR, reducing_gap=2.0))
-    pixels = torch.from_numpy(np.array(image)).reshape(image.height, image.width, -1).permute(2, 0, 1)
+    pixels = _in_place(image).reshape(image.height, image.width, -1).permute(2, 0, 1)
     squashed = F.interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
-    return squashed.permute(1, 2, 0).numpy() if image.mode != "L" else squashed[0].numpy()
+    return squashed[:3].permute(1, 2, 0).numpy() if image.mode != "L" else squashed[0].numpy()
+
+
+def _in_place(image: Any) -> torch.Tensor:
+    """The pixels of a grey or RGB picture where Pillow has them, (h·w·c,); of RGB c is 4, and the last means nothing.
+
+    A copy, with c = 3, where it is too old to tell (before 11.3), or has them in several places (above 16 MB). Making
+    that copy takes a quarter of the time in which a JPEG is decoded.
+    """
+    if not hasattr(image, "__arrow_c_array__"):
+        return torch.from_numpy(np.array(image))
+    import pyarrow as pa
+
+    try:
+        pixels = pa.array(image)
+    except ValueError:
+        return torch.from_numpy(np.array(image))
+    return torch.utils.dlpack.from_dlpack(pixels if image.mode == "L" else pixels.values)
 
 
 def _opaque(image: Any, mode: str) -> Any:

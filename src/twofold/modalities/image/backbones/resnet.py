@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from twofold.nn.convolution import Convolution
+
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut."""
@@ -104,7 +106,7 @@ def _stage(
 
 
 def _convolution(channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    layer = nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+    layer = Convolution(channels, out_channels, kernel, stride)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return layer
 

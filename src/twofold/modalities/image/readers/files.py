@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,8 @@ SIZES = (224, 160, 128, 96, 64, 32)
 
 _HEADER_SAMPLE = 256
 _SAMPLE_BYTES = 512 * 1024**2  # decoded pictures from which the moments are computed, at most
+_TIMED = 8  # pictures whose decoding is timed
+_WORTH_A_THREAD = 1e-3  # seconds a picture
 _MAJORITY_AFTER = 32  # so many pictures must have been tried before "more than half fail" stops a run
 
 
@@ -199,12 +202,22 @@ class ImageFiles:
         return aspect
 
     def _sampled(self) -> Tensor:
-        """Evenly spread pictures, decoded by several threads (Pillow releases the interpreter lock)."""
+        """Evenly spread pictures, decoded by several threads if they are not small.
+
+        Pillow releases the interpreter lock while it decodes; for less than a millisecond, that costs more than it
+        gains.
+        """
         fitting = max(1, _SAMPLE_BYTES // (self.channels * self.size**2))
         rows = spread(len(self), min(MOMENT_SAMPLE, fitting))
         out = torch.empty((len(rows), self.channels, self.size, self.size), dtype=torch.uint8)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            good = list(pool.map(self._read, rows.tolist(), out))
+        started = time.perf_counter()
+        good = [self._read(i, one) for i, one in zip(rows[:_TIMED].tolist(), out, strict=False)]
+        others = rows[_TIMED:].tolist(), out[_TIMED:]
+        if time.perf_counter() - started < len(good) * _WORTH_A_THREAD:
+            good += map(self._read, *others)
+        else:
+            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+                good += pool.map(self._read, *others)
         self._stop_if_mostly_broken(len(rows))
         return out[torch.tensor(good)]
 

@@ -21,14 +21,14 @@ _UNSIGNED_BYTE = 0x08
 _PIECE = 1024**2
 
 
-def is_idx(path: Path) -> bool:
+def is_idx(name: str) -> bool:
     """Whether a file is named like IDX images, such as train-images-idx3-ubyte.gz."""
-    return bool(_IMAGES.search(path.name))
+    return bool(_IMAGES.search(name))
 
 
 def choose_images(folder: Path, split: str | None) -> Path:
     """The IDX image file of a folder for a split; None: the only one, or that of "train"."""
-    files = sorted(path for path in folder.iterdir() if is_idx(path) and not path.name.startswith("."))
+    files = sorted(path for path in folder.iterdir() if is_idx(path.name) and not path.name.startswith("."))
     found: dict[str | None, Path] = {}
     for path in files:
         found.setdefault(_split(path), path)  # x.gz sorts after x: an unpacked file wins
