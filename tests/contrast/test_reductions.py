@@ -272,8 +272,11 @@ def test_large_problems_are_tiled_without_being_asked() -> None:
     logsumexp(torch.randn(1025, 2), torch.randn(1024, 2), rule=rule)
     assert rows_seen == [512, 512, 1]
     rows_seen.clear()
-    logsumexp(torch.randn(600, 2), torch.randn(20_000, 2), rule=rule)  # a tile holds a million numbers at most,
-    assert rows_seen == [256, 256, 88]  # but for its fewest rows
+    logsumexp(torch.randn(600, 2), torch.randn(40_000, 2), rule=rule)  # a tile holds 2²⁴ numbers at most,
+    assert rows_seen == [419, 181]
+    rows_seen.clear()
+    logsumexp(torch.randn(300, 2), torch.randn(70_000, 2), rule=rule)  # but for its fewest rows
+    assert rows_seen == [256, 44]
 
 
 @pytest.mark.parametrize("tile", [0, 3])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from twofold.contrast.autograd import tiled_backward
 from twofold.contrast.pairs import Rule
-from twofold.contrast.products import add_product
+from twofold.contrast.products import add_product, total_of
 from twofold.contrast.tiles import RowTiles, kept_tile
 
 
@@ -93,7 +93,7 @@ def _values(tiles: RowTiles) -> tuple[Tensor, list[Tensor]]:
     log_sum, kept = tiles.anchors.new_empty(len(tiles.anchors)), []
     for rows in tiles:
         powers, origin = tiles.powers(rows)
-        log_sum[rows] = origin + _totals(powers, log_sum.dtype).log()
+        log_sum[rows] = origin + total_of(powers, 1, log_sum.dtype).log()
         kept += [powers, origin] if tiles.how.kept else []
     return log_sum, kept
 
@@ -103,17 +103,13 @@ def _with_gradients(tiles: RowTiles, gradients: _Gradients) -> Tensor | None:
     values = tiles.anchors.new_empty(len(tiles.anchors))
     for rows in tiles:
         powers, origin = tiles.powers(rows)
-        totals = _totals(powers, values.dtype)
+        totals = total_of(powers, 1, values.dtype)
         if tiles.doubtful(totals):
             return None
         torch.add(origin, totals.log(), out=values[rows])
         share = totals.reciprocal()
         gradients.add(tiles, rows, powers, share if tiles.rule is None else share.masked_fill_(totals == 0, 0.0))
     return values.sum()
-
-
-def _totals(powers: Tensor, dtype: torch.dtype) -> Tensor:
-    return powers.sum(1, dtype=dtype)
 
 
 class _Gradients:

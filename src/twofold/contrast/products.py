@@ -18,6 +18,9 @@ from torch import Tensor
 LARGEST_LOGIT = 20.0
 """Up to |s|/τ = 20 (τ = 0.05 for directions) products are reduced; above, rounding would show."""
 
+STRETCH = 128
+"""Numbers of a bfloat16 tile that are summed before their sum is raised to float32."""
+
 _reduced: ContextVar[bool] = ContextVar("reduced products", default=False)
 
 
@@ -45,3 +48,17 @@ def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total.addmm_(left, right)
     else:
         total += torch.mm(left, right.to(left.dtype))
+
+
+def total_of(tile: Tensor, axis: int, dtype: torch.dtype) -> Tensor:
+    """The sums of a tile along an axis, in ``dtype``.
+
+    torch would copy all of a bfloat16 tile on a CPU to sum it in float32, which takes longer than to multiply it. So
+    there, stretches of ``STRETCH`` numbers are summed first, each rounded once, and then the stretches in ``dtype``:
+    each, of either sign, is at most 2⁻⁸ of its stretch, and most of them cancel.
+    """
+    if tile.dtype == dtype or tile.device.type != "cpu":
+        return tile.sum(axis, dtype=dtype)
+    whole = tile.shape[axis] // STRETCH * STRETCH
+    stretches = tile.narrow(axis, 0, whole).unflatten(axis, (-1, STRETCH)).sum(axis + 1)
+    return stretches.sum(axis, dtype=dtype) + tile.narrow(axis, whole, tile.shape[axis] - whole).sum(axis, dtype=dtype)

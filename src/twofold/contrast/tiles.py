@@ -20,8 +20,10 @@ from twofold.contrast.products import LARGEST_LOGIT, product_dtype
 
 ROW_TILE = 512
 """Most rows of a tile."""
-TILE_NUMBERS = 1 << 20
-"""Most numbers of a tile of rows (4 MB in float32, what caches hold), as long as it has ``FEWEST_ROWS``."""
+REDUCED_ROW_TILE = 1024
+"""The same in bfloat16: products take less time there, so what is done once a tile counts for more."""
+TILE_NUMBERS = 1 << 24
+"""Most numbers of a tile of rows (64 MB in float32), as long as it has ``FEWEST_ROWS``."""
 FEWEST_ROWS = 256
 """Fewer rows make products of matrices slow."""
 KEPT_NUMBERS = 15 << 20
@@ -68,10 +70,11 @@ class RowTiles:
     ) -> None:
         if how is None:
             largest = largest_logit(anchors, candidates, scale) if largest is None else largest
-            step = _row_step(anchors, candidates, tile)
+            dtype = dtype_for(anchors, rule, largest)
+            step = _row_step(anchors, candidates, tile, reduced=dtype != anchors.dtype)
             kept = keep and len(anchors) * len(candidates) <= KEPT_NUMBERS
             direct = largest <= LARGEST_DIRECT and (yes_or_no(rule) or can_be_read(anchors))
-            how = How(step, direct=direct, dtype=dtype_for(anchors, rule, largest), kept=kept)
+            how = How(step, direct=direct, dtype=dtype, kept=kept)
         self.how = how
         self.anchors, self.scale, self.rule = anchors, scale.expand(len(anchors)), rule
         self._left_out, self._asked = parted(rule)
@@ -191,9 +194,10 @@ def exact_tiles(anchors: Tensor, candidates: Tensor, rule: Rule | None, tile: in
     return RowTiles(anchors, candidates, anchors.new_ones(()), rule, how=how)
 
 
-def _row_step(anchors: Tensor, candidates: Tensor, tile: int | None) -> int:
+def _row_step(anchors: Tensor, candidates: Tensor, tile: int | None, *, reduced: bool = False) -> int:
+    most = tile or (REDUCED_ROW_TILE if reduced else ROW_TILE)
     fitting = max(FEWEST_ROWS, TILE_NUMBERS // max(1, len(candidates)))
-    return max(1, min(tile or ROW_TILE, fitting, len(anchors)))
+    return max(1, min(most, fitting, len(anchors)))
 
 
 def dtype_for(anchors: Tensor, rule: Rule | None, largest: float) -> torch.dtype:

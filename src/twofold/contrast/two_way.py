@@ -19,7 +19,7 @@ from torch import Tensor
 
 from twofold.contrast.autograd import tiled_backward
 from twofold.contrast.pairs import AllBut
-from twofold.contrast.products import add_product
+from twofold.contrast.products import add_product, total_of
 from twofold.contrast.tiles import (
     KEPT_NUMBERS,
     LARGEST_DIRECT,
@@ -34,6 +34,10 @@ from twofold.contrast.tiles import (
 
 STRIP_ROWS, STRIP_COLUMNS = 512, 2048
 """Most rows and columns of a tile of a symmetric matrix."""
+
+
+BOTH_WAYS_ROWS = 384
+"""Most rows of a tile for both ways, of which two are held at a time, in float32."""
 
 
 def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor, largest: float | None = None) -> float | None:
@@ -59,10 +63,10 @@ class Symmetric(torch.autograd.Function):
         totals = rows.new_zeros(len(rows))
         for upper, lower in strips:
             own, others = strips.powers(upper, lower)
-            totals[upper] += own.sum(1, dtype=totals.dtype)
+            totals[upper] += total_of(own, 1, totals.dtype)
             below, right = _off_diagonal(upper, lower)
             if right.start < own.shape[1]:
-                totals[below] += others[:, right].sum(0, dtype=totals.dtype)
+                totals[below] += total_of(others[:, right], 0, totals.dtype)
             powers += [own, others] if kept else []
         ctx.save_for_backward(rows, scale, totals, *powers)
         ctx.rule, ctx.how = rule, how
@@ -93,13 +97,15 @@ class BothWays(torch.autograd.Function):
     def forward(
         ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, largest: float, tile: int | None
     ) -> tuple[Tensor, Tensor]:
-        tiles = RowTiles(anchors, candidates, scale, None, tile, largest=largest)
+        reduced = dtype_for(anchors, None, largest) != anchors.dtype
+        rows_at_once = tile or (None if reduced else BOTH_WAYS_ROWS)
+        tiles = RowTiles(anchors, candidates, scale, None, rows_at_once, largest=largest)
         along_rows, along_columns = anchors.new_empty(len(anchors)), anchors.new_zeros(len(candidates))
         powers: list[Tensor] = []
         for rows in tiles:
             own, others = _both_powers(tiles, rows, scale)
-            along_rows[rows] = own.sum(1, dtype=anchors.dtype)
-            along_columns += others.sum(0, dtype=anchors.dtype)
+            along_rows[rows] = total_of(own, 1, anchors.dtype)
+            along_columns += total_of(others, 0, anchors.dtype)
             powers += [own, others] if tiles.how.kept else []
         ctx.save_for_backward(anchors, candidates, scale, along_rows, along_columns, *powers)
         ctx.how = tiles.how
