@@ -18,7 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 KEPT = Path("runs") / "speed-guard"
-PARTS = ("core", "views", "reading", "simclr", "text", "graph", "interactions", "knn", "embed")
+PARTS = ("core", "views", "reading", "simclr", "convolution", "text", "graph", "interactions", "knn", "embed")
 FALL = 0.75
 """A ratio below this share of the kept one is a regression; noise alone takes a tenth or two."""
 

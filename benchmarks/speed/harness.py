@@ -37,7 +37,7 @@ import torch
 
 RESULTS = Path(__file__).parent / "results"
 OTHERS = 0.15
-"""Cores that other processes may take in a round before it counts as disturbed."""
+"""Cores that other processes, or other machines of the same host, may take before a round counts as disturbed."""
 
 Call = Callable[[], object]
 Row = dict[str, Any]
@@ -297,12 +297,12 @@ def _status(name: str) -> int:
 
 
 def _busy() -> float:
-    """Processor seconds that the whole machine has spent; 0 where the system does not tell."""
+    """Processor seconds that the whole machine has spent, and its host has taken from it; 0 where nothing tells."""
     path = Path("/proc/stat")
     if not path.is_file():
         return 0.0
-    user, nice, system, _, _, irq, softirq = (int(field) for field in path.read_text().split()[1:8])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    user, nice, system, _, _, irq, softirq, stolen = (int(field) for field in path.read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def _own() -> float:

@@ -22,6 +22,7 @@ PARTS = {
     "views": None,
     "reading": "bsds",
     "simclr": None,
+    "convolution": None,
     "text": None,
     "graph": "",
     "interactions": "",

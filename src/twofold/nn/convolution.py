@@ -1,11 +1,10 @@
 """Convolutions of small maps with many channels, as products of matrices.
 
-On CPUs torch convolves through oneDNN, which is at its best where a map has many places. In the last stages of a
-ResNet-18 for pictures of 32 pixels there are 16 places and 512 channels, and there it is far from it: in bfloat16 the
-gradients of the weights of two such stages took a third of a training step. Laid out as a matrix with one row a place
-and one column for each of the k · k · c numbers that a place looks at, the same sums are one product, up to five times
-as fast. With many places that matrix would be larger than what is saved, so there, and on accelerators, torch's own
-convolution is used.
+On CPUs torch convolves through oneDNN, which is at its best where a map has many places. In the last stage of a
+ResNet-18 for pictures of 32 pixels there are 16 places and 512 channels, and there it is far from it, in bfloat16 above
+all. Laid out as a matrix with one row a place and one column for each of the k · k · c numbers that a place looks at,
+the same sums are one product, two to three times as fast (``benchmarks/speed/convolution.py``). With many places that
+matrix would be larger than what is saved, so there, and on accelerators, torch's own convolution is used.
 """
 
 from __future__ import annotations

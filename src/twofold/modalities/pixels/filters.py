@@ -35,14 +35,10 @@ def blur_matrix(sigma: Tensor, *, size: int, kernel_size: int) -> Tensor:
     kernel = torch.softmax(-0.5 * (offset / sigma.unsqueeze(1)) ** 2, 1)  # (n, kernel_size)
     # The far taps of a narrow kernel are denormal numbers, with which a matrix product takes five times as long.
     kernel = kernel.masked_fill_(kernel < 1e-9, 0)
-    reach = size + 2 * radius
-    line = sigma.new_zeros(len(sigma), size - 1 + reach)
-    line[:, size - 1 : size + 2 * radius] = kernel
-    padded = line.unfold(1, reach, 1).flip(1)  # (n, size, reach): row i has the kernel at i
-    matrix = padded[:, :, radius : radius + size].contiguous()
-    matrix[:, :, 1 : radius + 1] += padded[:, :, :radius].flip(2)
-    matrix[:, :, size - 1 - radius : size - 1] += padded[:, :, radius + size :].flip(2)
-    return matrix
+    pixel = (torch.arange(size, device=sigma.device).unsqueeze(1) + offset).abs()  # reflected at the first pixel,
+    pixel = torch.minimum(pixel, 2 * (size - 1) - pixel)  # and at the last; (size, kernel_size)
+    taps = kernel.unsqueeze(1).expand(-1, size, -1)
+    return kernel.new_zeros(len(sigma), size, size).scatter_add_(2, pixel.expand(len(sigma), -1, -1), taps)
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, *, kernel_size: int) -> Tensor:
