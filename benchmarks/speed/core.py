@@ -51,6 +51,10 @@ NOTE = (
     "compute each similarity once for both rows. Targets against peers are set at n = 8192; at other sizes the "
     "target is not to be slower than the best of them."
 )
+AGAIN = (
+    "The sizes named after --again, at d = 128, were timed a second time; all other rows are those of a whole run "
+    "before it, `python benchmarks/speed/core.py --part time`."
+)
 WIDE, LARGEST_OF_ALL = (512, 2048, 8192), 8192
 """Sizes with d = 512, and up to where all four losses are measured: beyond, minutes would go by."""
 
@@ -72,7 +76,7 @@ def measure_time(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
     if arguments.again:
         fresh = {str(row["case"]): row for n in arguments.again for row in times(n, 128, arguments)}
         rows = [fresh.get(str(row["case"]), row) for row in json.loads(arguments.out.read_text())["rows"]]
-        write(arguments, title="Losses alone", numbers=[1, 3], rows=rows, peers=PEERS, notes=[NOTE])
+        write(arguments, title="Losses alone", numbers=[1, 3], rows=rows, peers=PEERS, notes=[NOTE, AGAIN])
         return
     rows = [row for n in sizes for row in times(n, 128, arguments)]
     if not arguments.quick:
@@ -353,7 +357,10 @@ def _arguments() -> argparse.Namespace:
     made.add_argument("--again", type=int, nargs="+", help="with --part time: only time these n, d = 128, anew")
     made.add_argument("--largest", type=int, default=SIZES[-1], help="largest n")
     made.add_argument("--gib", type=float, default=9.0, help="most memory that a peer may take")
-    return made.parse_args()
+    given = made.parse_args()
+    if given.again and not given.out.is_file():
+        made.error(f"--again keeps the other rows of {given.out}, which is not there; leave it out for a whole run")
+    return given
 
 
 if __name__ == "__main__":

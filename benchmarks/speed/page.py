@@ -56,7 +56,7 @@ in turns in one process on the same threads; a number behind a name is **its tim
 median over rounds with the lowest and highest in brackets: above 1 we are faster. Losses stay in.
 
 Everything was measured on CPUs. On a GPU the same code runs, and nothing is claimed. Seconds differ between machines
-and from hour to hour; ratios hold better, to about 15 %.
+and from hour to hour; ratios hold better, mostly to about 15 %.
 
 `make speed DATA=folder` makes an environment with the peers and measures everything again in about an hour on a
 machine that does nothing else; each section names its own command. `python benchmarks/speed/guard.py` compares ratios
@@ -76,7 +76,7 @@ MISSED = """## What is missed, and why
 - **Embedding to a file** competes with the encoder for the cores. These networks take less than a thousandth of a
   second a picture, so decoding and writing are a part that shows.
 - **SimCLR in float32, GRACE with reduced products, propagation and LightGCL** are near their targets, on one side or
-  the other: the machine is shared with others, and the same ratio differs by a fifth from run to run.
+  the other: the machine is shared with others, and such a ratio may differ by a quarter from run to run.
 """
 
 

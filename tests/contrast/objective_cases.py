@@ -184,7 +184,7 @@ def small_tiles(rows: int = 4, square: int = 3, columns: int = 4, *, kept: int =
     """Every reduction goes tile by tile, in tiles so small that tests cross their borders; none are kept, or few."""
     with (
         mock.patch.object(reductions, "DENSE_PAIRS", 0),
-        mock.patch.multiple(tiles, ROW_TILE=rows, FEWEST_ROWS=1, KEPT_NUMBERS=kept),
+        mock.patch.multiple(tiles, ROW_TILE=rows, REDUCED_ROW_TILE=rows, FEWEST_ROWS=1, KEPT_NUMBERS=kept),
         mock.patch.multiple(two_way, STRIP_ROWS=square, STRIP_COLUMNS=columns, KEPT_NUMBERS=kept),
     ):
         yield

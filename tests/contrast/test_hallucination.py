@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from twofold.contrast.hallucination import farthest_share, hallucinate_positives, slerp
@@ -29,6 +29,7 @@ def test_a_great_circle_keeps_length_and_divides_the_angle():
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 9))
+@example(2364, 2)  # two prototypes that all but coincide
 def test_at_the_farthest_share_both_prototypes_are_as_near(seed, dim):
     anchors, first, second = unit_rows(3, 20, dim, seed=seed)
     nearer = ((anchors * first).sum(1) >= (anchors * second).sum(1))[:, None]
@@ -36,7 +37,9 @@ def test_at_the_farthest_share_both_prototypes_are_as_near(seed, dim):
     share = farthest_share(anchors, own, other)
     assert bool(((share >= 0) & (share <= 1)).all())
     there = slerp(anchors, other, share)
-    torch.testing.assert_close((there * own).sum(1), (there * other).sum(1), atol=1e-6, rtol=1e-6)
+    differ = 1 - (own * other).sum(1) > 1e-7  # of others float32 could not tell that they do
+    assert not share[~differ].any()
+    torch.testing.assert_close((there * own).sum(1)[differ], (there * other).sum(1)[differ], atol=1e-6, rtol=1e-6)
     before = slerp(anchors, other, 0.9 * share)
     assert bool(((before * own).sum(1) >= (before * other).sum(1) - 1e-9).all())
 

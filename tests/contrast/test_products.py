@@ -21,7 +21,7 @@ LOSSES = {
 
 
 def views(dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(2, 600, 32, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+    return torch.randn(2, 1100, 32, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
 
 
 def run(name: str, tau: float = 0.1, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:

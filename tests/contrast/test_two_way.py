@@ -11,6 +11,7 @@ from products_counted import Products
 from torch import Tensor
 
 from twofold.contrast.pairs import AllBut, Rule, all_but_self, at_least
+from twofold.contrast.products import reduced
 from twofold.contrast.reductions import logsumexp, logsumexp_both_ways
 from twofold.contrast.tiles import LARGEST_DIRECT
 from twofold.contrast.two_way import direct_bound
@@ -126,6 +127,14 @@ def test_both_ways_take_four_products() -> None:
     with small_tiles(), Products() as products:
         sum(values.sum() for values in logsumexp_both_ways(first, second, scale=5.0, tile=5)).backward()
     assert products.multiplications == 4 * 24 * 24 * 3
+
+
+@pytest.mark.parametrize("reduce", [False, True])
+def test_tiles_are_as_small_as_the_other_tests_suppose(reduce: bool) -> None:
+    rows, others = unit_rows(24, 3, 0).float(), unit_rows(24, 3, 1).float()
+    with small_tiles(8), Products() as products, reduced(reduce):
+        logsumexp_both_ways(rows, others, scale=5.0)
+    assert products.calls == (3 if reduce else 4)  # of 8 rows, or of 6, since two tiles are held at a time
 
 
 def test_large_logits_are_not_formed_directly() -> None:

@@ -77,8 +77,8 @@ def test_under_autocast_it_rounds_as_torch_does(channels: int, side: int) -> Non
 
 
 def test_only_small_maps_of_many_channels_become_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    monkeypatch.setattr(convolution, "_laid_out", lambda *given: calls.append(given) or original(*given))
+    calls, laid_out = [], convolution._laid_out
+    monkeypatch.setattr(convolution, "_laid_out", lambda *given: calls.append(given) or laid_out(*given))
     layer = Convolution(64, 64, 3)
     layer(torch.zeros(1, 64, 8, 8))
     assert not calls
@@ -86,7 +86,9 @@ def test_only_small_maps_of_many_channels_become_products(monkeypatch: pytest.Mo
     assert len(calls) == 1
 
 
-original = convolution._laid_out
+def test_even_kernels_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"kernel must be odd, .* got 4; use nn.Conv2d"):
+        Convolution(3, 8, 4)
 
 
 def test_elsewhere_it_is_torchs_layer() -> None:

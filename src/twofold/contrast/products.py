@@ -54,8 +54,13 @@ def total_of(tile: Tensor, axis: int, dtype: torch.dtype) -> Tensor:
     """The sums of a tile along an axis, in ``dtype``.
 
     torch would copy all of a bfloat16 tile on a CPU to sum it in float32, which takes longer than to multiply it. So
-    there, stretches of ``STRETCH`` numbers are summed first, each rounded once, and then the stretches in ``dtype``:
-    each, of either sign, is at most 2⁻⁸ of its stretch, and most of them cancel.
+    there, stretches of ``STRETCH`` numbers are summed first, and then their sums, in ``dtype``. The sum of a stretch is
+    rounded once, by at most 2⁻⁸ of itself, up or down, so most of these errors cancel.
+
+    Args:
+        tile: Numbers that are not negative, ``(rows, columns)``.
+        axis: 0 or 1.
+        dtype: Of the sums, and of those between them.
     """
     if tile.dtype == dtype or tile.device.type != "cpu":
         return tile.sum(axis, dtype=dtype)

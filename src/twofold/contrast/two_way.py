@@ -36,10 +36,6 @@ STRIP_ROWS, STRIP_COLUMNS = 512, 2048
 """Most rows and columns of a tile of a symmetric matrix."""
 
 
-BOTH_WAYS_ROWS = 384
-"""Most rows of a tile for both ways, of which two are held at a time, in float32."""
-
-
 def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor, largest: float | None = None) -> float | None:
     """The largest logit, if these functions apply: it is small, and a scale that is learned is one number other than 0.
 
@@ -97,9 +93,7 @@ class BothWays(torch.autograd.Function):
     def forward(
         ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, largest: float, tile: int | None
     ) -> tuple[Tensor, Tensor]:
-        reduced = dtype_for(anchors, None, largest) != anchors.dtype
-        rows_at_once = tile or (None if reduced else BOTH_WAYS_ROWS)
-        tiles = RowTiles(anchors, candidates, scale, None, rows_at_once, largest=largest)
+        tiles = RowTiles(anchors, candidates, scale, None, tile, largest=largest, two_at_once=True)
         along_rows, along_columns = anchors.new_empty(len(anchors)), anchors.new_zeros(len(candidates))
         powers: list[Tensor] = []
         for rows in tiles:

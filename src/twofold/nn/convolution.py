@@ -32,9 +32,14 @@ class Convolution(nn.Conv2d):
         out_channels: Of the output.
         kernel: k, odd.
         stride: Of both axes.
+
+    Raises:
+        ValueError: If k is even.
     """
 
     def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, for a place to be in its middle, got {kernel}; use nn.Conv2d.")
         super().__init__(channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -188,8 +188,8 @@ def _squashed(image: Any, size: int) -> np.ndarray:
 def _in_place(image: Any) -> torch.Tensor:
     """The pixels of a grey or RGB picture where Pillow has them, (h·w·c,); of RGB c is 4, and the last means nothing.
 
-    A copy, with c = 3, where it is too old to tell (before 11.3), or has them in several places (above 16 MB). Making
-    that copy takes a quarter of the time in which a JPEG is decoded.
+    A copy, with c = 3, where it is too old to tell, or has them in several places (large pictures). Making that copy
+    takes a good part of the time in which a JPEG is decoded.
     """
     if not hasattr(image, "__arrow_c_array__"):
         return torch.from_numpy(np.array(image))

@@ -50,7 +50,6 @@ class FusedView(View):
       keeps the luminance instead of the mean of the channels, is further away from HSV's).
     - The mean that contrast is stretched around is the crop's before colours and blur, carried through the steps that
       come before contrast without their cuts.
-
     - Bytes of large pictures are multiplied in bfloat16 on devices with units for it; see `products_in`.
 
     Where no value is cut and no hue turned, it equals `View` up to rounding. What `FUSIBLE` does not name (and what
