@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +12,8 @@ import twofold
 from twofold.recipes import catalogue, running
 from twofold.training import metrics_log
 from twofold.training.options import TrainingOptions
+
+sys.path.insert(0, str(Path(__file__).parent))  # for comparing.py: tests are no package
 
 SMALL_HEADS = {
     "simclr": {},

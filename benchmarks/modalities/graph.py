@@ -67,27 +67,27 @@ Arm = tuple[dict[str, Any], dict[str, Any]]
 
 ARMS: dict[str, dict[str, Arm]] = {
     "Cora": {
-        "grace": ({}, ANCHORS | {"epochs": 40}),
-        "gca": ({}, ANCHORS | {"epochs": 40}),
+        "grace": ({}, {"batch_size": 2708, "epochs": 200}),
+        "gca": ({}, {"batch_size": 2708, "epochs": 200}),
         "dgi": ({}, {"epochs": 200}),
         "bgrl": ({"encoder": "gcn-w256-bn", "views": "grace"}, {"epochs": 300}),
-        "simclr": ({"encoder": "gcn-w128-relu", "temperature": 0.4}, ANCHORS | {"epochs": 40, "lr": 5e-4}),
+        "simclr": ({"encoder": "gcn-w128-relu", "temperature": 0.4}, {"batch_size": 2708, "epochs": 200, "lr": 5e-4}),
         "graphmae": ({"epsilon": 1e-12}, {"epochs": 1000, "warmup": 0.0}),
     },
     "CiteSeer": {
         "grace": (
             {"encoder": "gcn-w256", "views": "grace-citeseer", "temperature": 0.9},
-            ANCHORS | {"epochs": 15, "lr": 1e-3},
+            {"batch_size": 3327, "epochs": 200, "lr": 1e-3},
         ),
         "gca": (
             {"encoder": "gcn-w256", "views": "gca-degree-citeseer", "temperature": 0.9},
-            ANCHORS | {"epochs": 15, "lr": 1e-3},
+            {"batch_size": 3327, "epochs": 200, "lr": 1e-3},
         ),
         "dgi": ({}, {"epochs": 40}),
         "bgrl": ({"encoder": "gcn-w256-bn", "views": "grace", "momentum": 0.9}, {"epochs": 150}),
         "simclr": (
             {"encoder": "gcn-w256", "views": "grace-citeseer", "temperature": 0.9},
-            ANCHORS | {"epochs": 15, "lr": 1e-3},
+            {"batch_size": 3327, "epochs": 200, "lr": 1e-3},
         ),
         "graphmae": (
             {"encoder": "gat-w512-h2-p20-a10", "gamma": 1.0, "replace_rate": 0.1, "epsilon": 1e-12},
@@ -104,12 +104,12 @@ ARMS: dict[str, dict[str, Arm]] = {
             ANCHORS | {"epochs": 8, "lr": 2e-3},
         ),
         "dgi": ({"encoder": "gcn-d1-w256"}, {"epochs": 60}),
-        "bgrl": ({"encoder": "gcn-w128-bn", "views": "bgrl-photo"}, {"epochs": 80, "lr": 1e-3}),
+        "bgrl": ({"encoder": "gcn-w256-bn", "views": "bgrl-photo"}, {"epochs": 300, "lr": 1e-3}),
         "simclr": (
             {"encoder": "gcn-w128-relu", "temperature": 0.3, "views": "grace"},
             ANCHORS | {"epochs": 8, "lr": 2e-3},
         ),
-        "graphmae": ({"encoder": "gat-w256-p20-a10"}, {"epochs": 40}),
+        "graphmae": ({"encoder": "gat-w256-p20-a10"}, {"epochs": 100}),
     },
 }
 PUBLISHED: dict[str, dict[str, float]] = {

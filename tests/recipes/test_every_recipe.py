@@ -9,6 +9,7 @@ import torch
 from tiny_data import STEADY
 
 import twofold
+from comparing import states_differ
 from twofold.recipes import catalogue, running
 from twofold.training import metrics_log
 from twofold.training.options import TrainingOptions
@@ -28,12 +29,6 @@ def fit(make_recipe, digits_set):
         return recipe, running.fit_dataset(recipe, digits_set, settings(name, **changes), out=out)
 
     return fitted
-
-
-def same_state(first, second):
-    a, b = first.state_dict(), second.state_dict()
-    assert a.keys() == b.keys()
-    return [key for key in a if not torch.equal(a[key], b[key])]
 
 
 def test_the_small_settings_cover_the_catalogue(small_recipes):
@@ -78,7 +73,7 @@ def test_resumed_equals_uninterrupted(name, fit, make_recipe, digits_set, tmp_pa
     assert len(metrics_log.read(tmp_path / "cut" / "metrics.jsonl")) == 6
     resumed, result = fit(name, out=tmp_path / "cut", epochs=3)
     assert result.steps == 9
-    assert same_state(whole, resumed) == []
+    assert states_differ(whole, resumed) == []
     first, second = (
         [
             {k: v for k, v in r.items() if k != "items_per_second"}
@@ -94,5 +89,5 @@ def test_the_seed_decides_everything(name, fit):
     first, _ = fit(name, epochs=1)
     second, _ = fit(name, epochs=1)
     other, _ = fit(name, epochs=1, seed=6)
-    assert same_state(first, second) == []
-    assert same_state(first, other) != []
+    assert states_differ(first, second) == []
+    assert states_differ(first, other) != []

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import twofold
+from comparing import states_differ
 from twofold.errors import ConfigError, DataError, RunError
 from twofold.recipes import catalogue
 from twofold.recipes.base import Card, Recipe
@@ -28,12 +29,6 @@ class OwnEncoder(nn.Module):
 
     def forward(self, images):
         return self.layers(images)
-
-
-def states_differ(first, second):
-    a, b = first.state_dict(), second.state_dict()
-    assert a.keys() == b.keys()
-    return [key for key in a if not torch.equal(a[key], b[key])]
 
 
 def test_arguments_have_names():

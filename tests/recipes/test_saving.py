@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import twofold
+from comparing import states_differ
 from twofold.errors import ConfigError, DataError, RunError
 from twofold.recipes import catalogue, saving
 
@@ -29,9 +30,7 @@ def test_everything_comes_back(name, make_recipe, digits_set, tmp_path):
     assert again.options == recipe.options
     assert again.built_spec == recipe.built_spec
     assert not again.training
-    first, second = recipe.state_dict(), again.state_dict()
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert states_differ(recipe, again) == []
 
 
 def test_saving_does_not_change_the_recipe(make_recipe, digits_set, tmp_path):

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import twofold
+from comparing import states_differ
 from twofold.errors import DataError, RunError
 from twofold.training import checkpoint, metrics_log, signals
 from twofold.training.trainer import InterruptedRunError
@@ -37,11 +38,6 @@ def command(*words, file_limit=None):
         timeout=120,
         preexec_fn=limit if file_limit else None,
     )
-
-
-def states_differ(first, second):
-    a, b = first.state_dict(), second.state_dict()
-    return [key for key in a if not torch.equal(a[key], b[key])]
 
 
 class TestDisk:

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from comparing import states_differ
 from twofold.errors import RunError
 from twofold.training import checkpoint, metrics_log
 from twofold.training.progress import NullProgress
@@ -29,12 +30,6 @@ def plain_records(folder):
         {key: value for key, value in record.items() if key not in TIMING}
         for record in metrics_log.read(folder / "metrics.jsonl")
     ]
-
-
-def states_differ(first, second):
-    a, b = first.state_dict(), second.state_dict()
-    assert a.keys() == b.keys()
-    return [key for key in a if not torch.equal(a[key], b[key])]
 
 
 class Cut(BaseException):

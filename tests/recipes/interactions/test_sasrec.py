@@ -10,8 +10,9 @@ from torch import nn
 
 import twofold
 from twofold.contrast.objectives import nt_xent
+from twofold.contrast.reductions import logsumexp
 from twofold.errors import ConfigError
-from twofold.recipes.interactions.sasrec import draw_others
+from twofold.recipes.interactions.sasrec import against_all, draw_others
 from twofold.training.step import split_batch
 
 SMALL = "sasrec-w16-d1"
@@ -60,6 +61,19 @@ def test_with_a_softmax_all_items_are_compared(sequence_data, ready):
     logits = states[counted] @ recipe.encoder.vectors().T
     expected = nn.functional.cross_entropy(logits, sequences[:, 1:][counted] - 1)
     assert float(recipe(batch)["total"]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_only_places_that_count_are_compared_with_all_items():
+    draw = torch.Generator().manual_seed(0)
+    states, vectors = (torch.randn(*size, 8, generator=draw, requires_grad=True) for size in ((4, 5), (30,)))
+    counted = torch.rand(4, 5, generator=draw) < 0.4
+    few = against_all(states, vectors, counted)
+    every = logsumexp(states.flatten(0, 1), vectors).view(4, 5)
+    torch.testing.assert_close(few[counted], every[counted])
+    assert few[~counted].isfinite().all()
+    gradients = [torch.autograd.grad((sums * counted).sum(), (states, vectors)) for sums in (few, every)]
+    torch.testing.assert_close(*gradients)
+    assert against_all(states, vectors, counted & False).isfinite().all()
 
 
 def test_others_are_drawn_evenly_from_what_is_not_in_the_sequence():

@@ -26,7 +26,7 @@ from twofold.modalities.sequences.data import Candidates, Sequences, read
 from twofold.options import did_you_mean
 
 NAMES = ("next-item", "validation")
-DEPTHS, KINDS = (10,), ("hit_rate", "ndcg")
+DEPTHS, KINDS = (5, 10), ("hit_rate", "ndcg")
 
 
 def next_item_task(

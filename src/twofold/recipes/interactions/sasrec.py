@@ -65,8 +65,7 @@ class SASRec(Recipe):
             "counted": (before > 0) & (after > 0),
         }
         if self.negatives is None:
-            flat = states.flatten(0, 1)
-            scores["all"] = logsumexp(flat, self.encoder.vectors()).view_as(after)
+            scores["all"] = against_all(states, self.encoder.vectors(), scores["counted"])
         else:
             others = draw_others(batch, sequences, int(self.encoder.items), self.negatives)
             scores["negative"] = (states[:, :, None] * self.encoder.table(others)).sum(3)
@@ -87,6 +86,26 @@ class SASRec(Recipe):
         last = inputs[:, -1]
         states: Tensor = self.encoder(inputs)
         return torch.where((last < 0)[:, None], self.encoder.table((-last).clamp(min=0)).to(states.dtype), states)
+
+
+def against_all(states: Tensor, vectors: Tensor, counted: Tensor) -> Tensor:
+    """log Σ_i exp(h·e_i) over all items i, of the places that count; of the others, anything finite.
+
+    On CPUs only the places that count are compared: most histories are shorter than the longest. How many these are is
+    not asked of an accelerator, which would have to be waited for.
+
+    Args:
+        states: ``(n, places, dim)``.
+        vectors: Of all items, ``(items, dim)``.
+        counted: bool ``(n, places)``.
+
+    Returns:
+        ``(n, places)``.
+    """
+    if states.device.type != "cpu":
+        return logsumexp(states.flatten(0, 1), vectors).view_as(counted)
+    sums = logsumexp(states[counted], vectors)
+    return sums.new_zeros(counted.shape).masked_scatter(counted, sums)
 
 
 def draw_others(batch: Batch, sequences: Tensor, items: int, count: int) -> Tensor:
