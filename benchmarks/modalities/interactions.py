@@ -113,7 +113,7 @@ PLANS: dict[str, Plan] = {
         "sasrec-p50",
         256,
         {
-            "sasrec": {"negatives": [1], "lr": [0.001], "steps": [1740, 5220, 10440]},
+            "sasrec": {"negatives": [1], "lr": [0.001, 0.003], "steps": [1740, 5220]},
             "cl4srec": {"weight": [0.02, 0.1]},
         },
         [5, 10],

@@ -53,6 +53,7 @@ def main() -> None:
             measured("convnet-w8", pictures[sizes[-1]], sizes[-1], folder, rounds=rounds),
             measured("resnet18-w16", pictures[few], few, folder, rounds=rounds),
             measured("resnet18-w16", photos, len(list(photos.iterdir())), folder, rounds=rounds),
+            measured("resnet18", photos, len(list(photos.iterdir())), folder, rounds=rounds),
         ]
         rows += (weighed := [memory(pictures[count], count, folder) for count in sizes])
         rows.append(growth(sizes, [row["arms"]["twofold"]["median"] for row in weighed]))

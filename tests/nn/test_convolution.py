@@ -15,8 +15,7 @@ from twofold.nn.convolution import Convolution
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Products whatever the shapes, of a few pictures at a time."""
-    monkeypatch.setattr(convolution, "OUTPUT_FROM", 0)
-    monkeypatch.setattr(convolution, "GRADIENT_FROM", {})
+    monkeypatch.setattr(convolution, "FROM", {torch.float64: convolution.From(0, 0)})
     monkeypatch.setattr(convolution, "_NUMBERS_AT_ONCE", 400)
 
 
@@ -80,9 +79,12 @@ def test_only_small_maps_of_many_channels_become_products(monkeypatch: pytest.Mo
     calls, laid_out = [], convolution._laid_out
     monkeypatch.setattr(convolution, "_laid_out", lambda *given: calls.append(given) or laid_out(*given))
     layer = Convolution(64, 64, 3)
-    layer(torch.zeros(1, 64, 8, 8))
-    assert not calls
     layer(torch.zeros(1, 64, 1, 1))
+    assert not calls  # in float32 they gain nothing
+    layer = layer.bfloat16()
+    layer(torch.zeros(1, 64, 8, 8, dtype=torch.bfloat16))
+    assert not calls
+    layer(torch.zeros(1, 64, 1, 1, dtype=torch.bfloat16))
     assert len(calls) == 1
 
 

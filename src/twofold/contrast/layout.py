@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold
 
 from twofold.contrast.checks import Temperature, raise_precision
 from twofold.contrast.gather import gather, local_rows
@@ -82,7 +83,7 @@ class _Unit(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
         # F.normalize divides a zero row, and so its gradient, by 1e-12: one dead row then outweighs the whole batch.
-        length = length.masked_fill(length < 1e-12, 1.0)
+        length = threshold(length, 1e-12, 1.0)
         directions = rows / length
         ctx.save_for_backward(directions, length)
         return directions
@@ -102,7 +103,9 @@ def inverse_temperature(temperature: Temperature, like: Tensor, *, views: int = 
         like: ``(..., n, d)``, the rows whose dtype and device the result takes.
         views: How often one temperature per sample is repeated.
     """
-    tau = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
+    if not isinstance(temperature, Tensor):
+        return torch.as_tensor(1 / temperature, dtype=like.dtype, device=like.device)
+    tau = temperature.to(like)
     if tau.ndim > 0 and tau.shape != like.shape[-2:-1]:
         raise ValueError(f"temperature must be a number, 0-d or ({like.shape[-2]},), got shape {tuple(tau.shape)}.")
     return 1 / (tau.repeat(views) if tau.ndim == 1 else tau)

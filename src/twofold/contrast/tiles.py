@@ -166,6 +166,10 @@ class Buffer:
         self._like, self._numbers, self._fresh = like, numbers, fresh
         self._memory: Tensor | None = None
 
+    def rows(self, columns: int) -> int:
+        """How many rows of so many columns there is memory for."""
+        return max(1, self._numbers // columns)
+
     def product(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right.T``."""
         return torch.mm(left, right.T, out=self._tile(len(left), len(right)))

@@ -34,6 +34,8 @@ from twofold.contrast.tiles import (
 
 STRIP_ROWS, STRIP_COLUMNS = 512, 2048
 """Most rows and columns of a tile of a symmetric matrix."""
+FORCE_ROWS = 16
+"""Rows of a tile that are turned into W at a time on CPUs: what that takes is then small beside the tile."""
 
 
 def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor, largest: float | None = None) -> float | None:
@@ -111,7 +113,7 @@ class BothWays(torch.autograd.Function):
         anchors, candidates, scale, along_rows, along_columns, *kept = ctx.saved_tensors
         tiles = RowTiles(anchors, candidates, scale, how=ctx.how)
         force, counterforce = grads[0] * scale / along_rows, grads[1] * scale / along_columns
-        forces = Buffer(tiles.candidates, tiles.how.step * len(candidates), fresh=False)
+        forces = _forces(tiles.candidates, tiles.how, len(candidates))
         of_anchors, of_candidates = torch.empty_like(anchors), torch.zeros_like(candidates)
         for number, rows in enumerate(tiles):
             own, others = kept_tile(kept, number) or _both_powers(tiles, rows, scale)
@@ -133,15 +135,26 @@ def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> tuple[Tensor, T
     return own, similarity.mul_(scale).exp_()
 
 
+def _forces(like: Tensor, how: How, columns: int) -> Buffer:
+    """Memory for :func:`_pull`."""
+    a_few = like.device.type == "cpu" and not how.kept
+    return Buffer(like, min(FORCE_ROWS, how.step) * columns if a_few else how.step * columns, fresh=False)
+
+
 def _pull(
     own: Tensor, others: Tensor, force: Tensor, counterforce: Tensor, forces: Buffer, *, in_place: bool
 ) -> Tensor:
     """W of a tile: in its place, or if that must last, in memory of its own or of ``forces``, until the next tile."""
-    if own.data_ptr() == others.data_ptr():
-        both = forces.sums(force.to(own.dtype), counterforce.to(own.dtype))
-        return own.mul_(both) if in_place else both.mul_(own)
-    own = own.mul_(force[:, None]) if in_place else (own * force[:, None]).to(own.dtype)
-    return own.addcmul_(others, counterforce.to(own.dtype).expand_as(others))
+    force, counterforce = force.to(own.dtype), counterforce.to(own.dtype)
+    if own.data_ptr() != others.data_ptr():
+        own = own.mul_(force[:, None]) if in_place else own * force[:, None]
+        return own.addcmul_(others, counterforce.expand_as(others))
+    if not in_place:
+        return forces.sums(force, counterforce).mul_(own)
+    rows = forces.rows(len(counterforce))
+    for part, strength in zip(own.split(rows), force.split(rows), strict=True):
+        part.mul_(forces.sums(strength, counterforce))
+    return own
 
 
 def _off_diagonal(upper: slice, lower: slice) -> tuple[slice, slice]:
@@ -159,7 +172,7 @@ class _Strips:
         self.rows, self.scale = rows, scale
         numbers = how.step * min(len(rows), max(STRIP_COLUMNS, how.step))
         self._buffer, self._second = (Buffer(self.cast, numbers, fresh=how.kept) for _ in range(2))
-        self.forces = Buffer(self.cast, numbers, fresh=False)
+        self.forces = _forces(self.cast, how, numbers // how.step)
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
         total = len(self.cast)

@@ -1,25 +1,36 @@
 """Convolutions of small maps with many channels, as products of matrices.
 
 On CPUs torch convolves through oneDNN, which is at its best where a map has many places. In the last stage of a
-ResNet-18 for pictures of 32 pixels there are 16 places and 512 channels, and there it is far from it, in bfloat16 above
-all. Laid out as a matrix with one row a place and one column for each of the k · k · c numbers that a place looks at,
-the same sums are one product, two to three times as fast (``benchmarks/speed/convolution.py``). With many places that
-matrix would be larger than what is saved, so there, and on accelerators, torch's own convolution is used.
+ResNet-18 for pictures of 32 pixels there are 16 places and 512 channels, and there it is far from it in bfloat16. Laid
+out as a matrix with one row a place and one column for each of the k · k · c numbers that a place looks at, the same
+sums are one product, up to three times as fast (``benchmarks/speed/convolution.py``). With many places that matrix
+would be larger than what is saved, so there, in float32 (no gain on one processor, a loss on another) and on
+accelerators, torch's own convolution is used.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad as gradients
 
-OUTPUT_FROM = 4096
-"""From so many weights (out · in channels) a place on, the output and the gradient of the input are products."""
-GRADIENT_FROM = {torch.bfloat16: 512}
-"""The same for the gradient of the weights, where it differs."""
+
+class From(NamedTuple):
+    """From how many weights (out · in channels) a place on something is a product."""
+
+    output: float
+    """The output, and the gradient of the input."""
+    of_weight: float
+    """The gradient of the weights."""
+
+
+FROM = {torch.bfloat16: From(output=4096, of_weight=512)}
+"""Where products are faster; in other formats, nowhere."""
+_NOWHERE = From(math.inf, math.inf)
 _NUMBERS_AT_ONCE = 2**24
 """Most numbers of the laid-out maps that are held at a time."""
 
@@ -47,7 +58,7 @@ class Convolution(nn.Conv2d):
         if maps.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(maps)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
-        if _density(maps, self.weight, stride) < min(OUTPUT_FROM, GRADIENT_FROM.get(dtype, OUTPUT_FROM)):
+        if _density(maps, self.weight, stride) < min(FROM.get(dtype, _NOWHERE)):
             return super().forward(maps)
         result: Tensor = _Products.apply(maps.to(dtype), self.weight.to(dtype), stride)
         return result
@@ -74,7 +85,7 @@ class _Products(torch.autograd.Function):
 
 
 def _output(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
-    if _density(maps, weight, stride) < OUTPUT_FROM:
+    if _density(maps, weight, stride) < FROM.get(maps.dtype, _NOWHERE).output:
         return F.conv2d(maps, weight, stride=stride, padding=weight.shape[-1] // 2)
     height, width = _places(maps, stride)
     flat = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
@@ -83,14 +94,14 @@ def _output(maps: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 
 def _of_maps(maps: Tensor, weight: Tensor, grad: Tensor, stride: int) -> Tensor:
-    if stride == 1 and _density(maps, weight, stride) >= OUTPUT_FROM:
+    if stride == 1 and _density(maps, weight, stride) >= FROM.get(maps.dtype, _NOWHERE).output:
         return _output(grad, weight.flip(2, 3).transpose(0, 1), 1)
     return gradients.conv2d_input(maps.shape, weight, grad, stride=stride, padding=weight.shape[-1] // 2)
 
 
 def _of_weight(maps: Tensor, weight: Tensor, grad: Tensor, stride: int) -> Tensor:
     kernel = weight.shape[-1]
-    if _density(maps, weight, stride) < GRADIENT_FROM.get(maps.dtype, OUTPUT_FROM):
+    if _density(maps, weight, stride) < FROM.get(maps.dtype, _NOWHERE).of_weight:
         return gradients.conv2d_weight(maps, weight.shape, grad, stride=stride, padding=kernel // 2)
     pieces = _pieces(maps, weight, stride)
     grads = grad.permute(0, 2, 3, 1).tensor_split(len(pieces))
