@@ -77,17 +77,17 @@ ARMS: dict[str, dict[str, Arm]] = {
     "CiteSeer": {
         "grace": (
             {"encoder": "gcn-w256", "views": "grace-citeseer", "temperature": 0.9},
-            {"batch_size": 3327, "epochs": 200, "lr": 1e-3},
+            {"batch_size": 3327, "epochs": 50, "lr": 1e-3},
         ),
         "gca": (
             {"encoder": "gcn-w256", "views": "gca-degree-citeseer", "temperature": 0.9},
-            {"batch_size": 3327, "epochs": 200, "lr": 1e-3},
+            {"batch_size": 3327, "epochs": 50, "lr": 1e-3},
         ),
         "dgi": ({}, {"epochs": 40}),
         "bgrl": ({"encoder": "gcn-w256-bn", "views": "grace", "momentum": 0.9}, {"epochs": 150}),
         "simclr": (
             {"encoder": "gcn-w256", "views": "grace-citeseer", "temperature": 0.9},
-            {"batch_size": 3327, "epochs": 200, "lr": 1e-3},
+            {"batch_size": 3327, "epochs": 50, "lr": 1e-3},
         ),
         "graphmae": (
             {"encoder": "gat-w512-h2-p20-a10", "gamma": 1.0, "replace_rate": 0.1, "epsilon": 1e-12},
@@ -104,12 +104,12 @@ ARMS: dict[str, dict[str, Arm]] = {
             ANCHORS | {"epochs": 8, "lr": 2e-3},
         ),
         "dgi": ({"encoder": "gcn-d1-w256"}, {"epochs": 60}),
-        "bgrl": ({"encoder": "gcn-w256-bn", "views": "bgrl-photo"}, {"epochs": 300, "lr": 1e-3}),
+        "bgrl": ({"encoder": "gcn-w256-bn", "views": "bgrl-photo"}, {"epochs": 100, "lr": 1e-3}),
         "simclr": (
             {"encoder": "gcn-w128-relu", "temperature": 0.3, "views": "grace"},
             ANCHORS | {"epochs": 8, "lr": 2e-3},
         ),
-        "graphmae": ({"encoder": "gat-w256-p20-a10"}, {"epochs": 100}),
+        "graphmae": ({"encoder": "gat-w256-p20-a10"}, {"epochs": 40}),
     },
 }
 PUBLISHED: dict[str, dict[str, float]] = {

@@ -103,7 +103,7 @@ PLANS: dict[str, Plan] = {
         "sasrec",
         128,
         {
-            "sasrec": {"negatives": [1, None], "lr": [0.001, 0.003], "steps": [180, 700, 2000]},
+            "sasrec": {"negatives": [1, None], "lr": [0.001, 0.003, 0.01], "steps": [180, 700]},
             "cl4srec": {"weight": [0.02, 0.1]},
         },
         [10],
