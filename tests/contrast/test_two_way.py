@@ -144,6 +144,12 @@ def test_large_logits_are_not_formed_directly() -> None:
     assert direct_bound(rows * float("nan"), rows, torch.tensor(1.0)) is None
 
 
+def test_a_scale_that_is_not_learned_is_not_read_back(monkeypatch):
+    rows, scale = torch.eye(3), torch.tensor(2.0)
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda tensor: pytest.fail("this would stall an accelerator"))
+    assert direct_bound(rows, rows, scale, 2.0) == 2.0
+
+
 def test_a_kept_tile_survives_a_second_backward_pass() -> None:
     rows = unit_rows(6, 3, 0).requires_grad_()
     for scale in (torch.tensor(3.0), torch.linspace(1, 2, 6)):

@@ -46,8 +46,9 @@ def direct_bound(anchors: Tensor, candidates: Tensor, scale: Tensor, largest: fl
     largest = largest_logit(anchors, candidates, scale) if largest is None else largest
     if not largest <= LARGEST_DIRECT:
         return None
-    can_be_learned = scale.ndim == 0 and bool(scale != 0)
-    return largest if not scale.requires_grad or can_be_learned else None
+    if not scale.requires_grad:  # asked first: reading a scale back would stall an accelerator
+        return largest
+    return largest if scale.ndim == 0 and bool(scale != 0) else None
 
 
 class Symmetric(torch.autograd.Function):
