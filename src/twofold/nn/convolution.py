@@ -3,9 +3,9 @@
 On CPUs torch convolves through oneDNN, which is at its best where a map has many places. In the last stage of a
 ResNet-18 for pictures of 32 pixels there are 16 places and 512 channels, and there it is far from it in bfloat16. Laid
 out as a matrix with one row a place and one column for each of the k · k · c numbers that a place looks at, the same
-sums are one product, up to three times as fast (``benchmarks/speed/convolution.py``). With many places that matrix
-would be larger than what is saved, so there, in float32 (no gain on one processor, a loss on another) and on
-accelerators, torch's own convolution is used.
+sums are one product: two to three times as fast on an Intel processor, about as fast on an AMD one
+(``benchmarks/speed/convolution.py``). With many places that matrix would be larger than what is saved, so there, in
+float32 (no gain on the one, a loss on the other) and on accelerators, torch's own convolution is used.
 """
 
 from __future__ import annotations
