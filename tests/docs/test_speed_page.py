@@ -59,7 +59,8 @@ def test_every_target_of_the_results_is_judged_by_its_figures(results):
 
 
 def test_results_are_complete_runs_of_one_machine(results):
-    assert len({result["machine"]["processor"] for result in results.values()}) == 1
+    raced = [result for name, result in results.items() if not name.endswith("_quality")]  # these measure accuracies
+    assert len({result["machine"]["processor"] for result in raced}) == 1
     assert not any("--quick" in result["command"] for result in results.values())
 
 

@@ -64,15 +64,29 @@ def test_synchronized_batch_norm_alone_is_batch_norm() -> None:
     assert ours.state_dict().keys() == theirs.state_dict().keys()
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_several_processes_give_the_gradients_and_statistics_of_one(world: int) -> None:
+WORKER = Path(__file__).with_name("process_worker.py")
+ENDING = """
+import gc, weakref
+import torch
+from twofold.training import distributed
+
+with distributed.processes("cpu"):
+    group = weakref.ref(torch.distributed.group.WORLD)
+    torch.optim.AdamW(torch.nn.Linear(1, 1).parameters())
+gc.collect()
+print("done" if group() is None else "the group is still there")
+"""
+
+
+def run_together(world: int, *words: str) -> None:
+    """Start so many processes of a script, each of which must print "done"."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     common = {**os.environ, "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     running = [
         subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("process_worker.py"))],
+            [sys.executable, *words],
             env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,3 +103,13 @@ def test_several_processes_give_the_gradients_and_statistics_of_one(world: int) 
         for process in running:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_several_processes_give_the_gradients_and_statistics_of_one(world: int) -> None:
+    run_together(world, str(WORKER))
+
+
+def test_the_group_ends_with_the_run_also_after_an_optimizer_was_made() -> None:
+    """A group that something holds until the interpreter ends may abort the process then."""
+    run_together(2, "-c", ENDING)

@@ -7,6 +7,7 @@ gather (:mod:`twofold.contrast.gather`) gives all of them all candidates, and gr
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -81,6 +82,9 @@ def setup(device: str = "auto") -> Process:
         chosen = torch.device("cuda", local_rank)
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
+        # Its functions have the group that there is when it is imported, as optimizers do, as their default. That group
+        # would then never end, and now and then take the process with it on leaving (std::terminate).
+        importlib.import_module("torch.distributed.nn.functional")
         # Counts and objects travel over gloo from the CPU, so that they never make a GPU wait.
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=_store(), rank=number, world_size=world)
