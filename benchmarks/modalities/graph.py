@@ -128,6 +128,7 @@ TRIED: dict[str, Arm] = {
     "one layer, 512 wide": ({"encoder": "gcn-d1-w512-bn"}, {}),
     "one layer, 256 wide": ({"encoder": "gcn-d1-w256-bn"}, {}),
     "128 wide": ({"encoder": "gcn-w128-bn"}, {}),
+    "512 wide": ({"encoder": "gcn-w512-bn"}, {}),
     "without batch norm": ({"encoder": "gcn-w256"}, {}),
     "dropout of 20 %": ({"encoder": "gcn-w256-bn-p20"}, {}),
     "dropout of 50 %": ({"encoder": "gcn-w256-bn-p50"}, {}),

@@ -34,7 +34,7 @@ class LightGCN(Recipe):
     with one item drawn evenly from those that its user did not choose. So an epoch is a number of steps, and not one
     visit to every interaction; by default a run draws each a hundred times on average.
 
-    Measured here on lastfm, three seeds: Recall@20 24.2 ± 0.2 % (untrained 0.5, PureSVD 23.6);
+    Measured here, three seeds: Recall@20 25.9 ± 0.1 % on Last.fm (PureSVD 23.6), 34.3 ± 0.2 % on MovieLens 100K (31.8);
     docs/modalities/interactions.md.
 
     Args:
