@@ -70,8 +70,8 @@ MISSED = """## What is missed, and why
 - **CLIP both ways** needs four products where tiles are not kept. The peers need three and keep all n × n numbers.
 - **At n = 256** a dense cross entropy is a few calls of torch, and ours are about as many: InfoNCE and it differ by a
   few per cent, one way or the other.
-- **Fused views at 32 px** are short products of small matrices, 2,556 of 32 × 32 numbers in a batch, which this
-  processor's library does no faster than that.
+- **Fused views at 32 px** spend two fifths of their time on products of 32 × 32 matrices, and the rest on many small
+  operations.
 - **Embedding to a file** competes with the encoder for the cores. The two small networks take a fraction of a
   millisecond a picture, so reading and writing are a part that shows.
 

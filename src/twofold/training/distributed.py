@@ -82,8 +82,8 @@ def setup(device: str = "auto") -> Process:
         chosen = torch.device("cuda", local_rank)
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
-        # Its functions have the group that there is when it is imported, as optimizers do, as their default. That group
-        # would then never end, and now and then take the process with it on leaving (std::terminate).
+        # The functions of this module take the group that exists at its import as their default, and torch's optimizers
+        # import it. So it comes first: a group that they held on to would outlive the run.
         importlib.import_module("torch.distributed.nn.functional")
         # Counts and objects travel over gloo from the CPU, so that they never make a GPU wait.
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
