@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,8 @@ class _Part:
     times: Any
     kept: np.ndarray
     """bool: False where the rating is too low."""
+    broken: Mapping[int, str] = field(default_factory=dict)
+    """Row → why it could not be read; everything else of it is null."""
 
 
 def _part(path: Path, columns: Columns) -> _Part:
@@ -126,8 +128,9 @@ def _part(path: Path, columns: Columns) -> _Part:
         raise DataError(f"{path}: files ending in {suffix or 'nothing'} are not read as events. Readable: {readable}")
     names, _ = tables.column_names(path)
     wanted = _chosen(names, str(path), columns)
-    table = tables.load(path, list(dict.fromkeys(wanted.values())))
-    return _of_columns({name: table.column(column) for name, column in wanted.items()}, str(path), columns)
+    table, broken = tables.load(path, list(dict.fromkeys(wanted.values())))
+    read = _of_columns({name: table.column(column) for name, column in wanted.items()}, str(path), columns)
+    return replace(read, broken=broken)
 
 
 def _chosen(names: Sequence[str], where: str, columns: Columns) -> dict[str, str]:
@@ -296,15 +299,24 @@ def _joined(parts: Sequence[_Part], where: str) -> Events:
     faults = _faults(users, items, times) * kept
     bad = np.flatnonzero(faults)
     reasons = ("", "no user", "no item", "no time", "a negative time")
-    skipped = {f"row {i + 1}": reasons[faults[i]] for i in bad.tolist()}
-    if 2 * len(skipped) > int(kept.sum()):
+    broken = _in_order(parts)
+    bad_rows = {i: reasons[faults[i]] for i in bad.tolist()} | broken
+    skipped = {f"row {i + 1}": bad_rows[i] for i in sorted(bad_rows)}
+    rows = int(kept.sum()) + int((~kept[list(broken)]).sum())  # broken ones have no rating
+    if 2 * len(skipped) > rows:
         row, reason = next(iter(skipped.items()))
-        raise DataError(f"{where}: {len(skipped):,} of {int(kept.sum()):,} rows are faulty, such as {row} ({reason})")
+        raise DataError(f"{where}: {len(skipped):,} of {rows:,} rows are faulty, such as {row} ({reason})")
     good = np.flatnonzero(kept & (faults == 0))
     user_numbers, user_names = _numbered(users.take(arrow.array(good)))
     item_numbers, item_names = _numbered(items.take(arrow.array(good)))
     chosen = None if times is None else torch.from_numpy(times[good])
     return Events(user_numbers, item_numbers, chosen, user_names, item_names, where, skipped)
+
+
+def _in_order(parts: Sequence[_Part]) -> dict[int, str]:
+    """What is wrong with broken rows, counted through all parts."""
+    starts = np.cumsum([0, *(len(part.users) for part in parts)]).tolist()
+    return {start + row: why for start, part in zip(starts, parts, strict=False) for row, why in part.broken.items()}
 
 
 def _to_numpy(column: Any) -> np.ndarray:

@@ -1,11 +1,19 @@
-"""Tables of any kind of data: CSV, TSV, JSON Lines and Parquet, in bounded memory, with every fault as a DataError."""
+"""Tables of any kind of data: CSV, TSV, JSON Lines and Parquet, in bounded memory, with every fault as a DataError.
+
+Rows of a text table that cannot be read, for they have too many cells or too few or are no JSON, keep their place, so
+that the numbers of the rows after them stay true: they are empty, and `Loaded` says what is wrong with them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from twofold.errors import DataError
 from twofold.limits import SAMPLE_BYTES, check_memory
@@ -14,9 +22,37 @@ TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """Suffixes of files that are read as tables."""
 LABEL_COLUMNS = ("label", "labels", "class", "target", "category", "y")
 """Usual names of the column of classes."""
+_JSON = (".jsonl", ".ndjson")
 _SHOWN = 20
 _BATCH, _BATCH_OF_BLOBS = 65_536, 64  # rows at once; a row may be a whole sound
 _TEXT_FACTOR = 8  # of a text table's size: what Arrow may need to parse it
+
+
+class Loaded(NamedTuple):
+    """Columns of a table.
+
+    Attributes:
+        table: A validated ``pyarrow.Table``. Broken rows are null in every column.
+        broken: Row, counted from 0 → what is wrong with it. Never more than half of the rows.
+    """
+
+    table: Any
+    broken: Mapping[int, str]
+
+    def sound_rows(self) -> Any:
+        """The table without the broken rows."""
+        if not self.broken:
+            return self.table
+        sound = np.ones(len(self.table), dtype=bool)
+        sound[list(self.broken)] = False
+        return self.table.filter(sound)
+
+    def told(self, item: str = "rows") -> list[str]:
+        """A remark on the broken rows, if there are any."""
+        if not self.broken:
+            return []
+        row, reason = next(iter(self.broken.items()))
+        return [f"{len(self.broken):,} {item} are left out, such as row {row + 1:,} ({reason})"]
 
 
 def column_names(path: Path, *, holding: Callable[[Any], bool] = lambda kind: False) -> tuple[list[str], list[str]]:
@@ -30,26 +66,47 @@ def column_names(path: Path, *, holding: Callable[[Any], bool] = lambda kind: Fa
         DataError: If the table is damaged.
     """
     with damage_reported(str(path)):
-        if path.suffix.lower() != ".parquet":
-            return _text_table(path).column_names, []
+        suffix = path.suffix.lower()
+        if suffix in _JSON:
+            return _json_table(path).table.column_names, []
+        if suffix != ".parquet":
+            with _csv_reading(path, []) as options:
+                return _csv().open_csv(path, **options).schema.names, []
         import pyarrow.parquet as parquet
 
         schema = parquet.read_schema(path)
         return schema.names, [one.name for one in schema if holding(one.type)]
 
 
-def load(path: Path, wanted: Sequence[str]) -> Any:
-    """Some columns of a table as a validated ``pyarrow.Table``; what needs more memory than there is is refused.
+def load(path: Path, wanted: Sequence[str]) -> Loaded:
+    """Some columns of a table; what needs more memory than there is is refused.
 
     Cells of text tables have the types that Arrow infers; empty ones are null.
 
     Raises:
-        DataError: If the table is damaged, or too large.
+        DataError: If the table is damaged, or too large, or more than half of its rows are broken.
     """
     with damage_reported(str(path)):
-        if path.suffix.lower() != ".parquet":
-            return _text_table(path).select(list(wanted))
-        return _parquet(path, list(wanted))
+        suffix = path.suffix.lower()
+        if suffix == ".parquet":
+            return Loaded(_parquet(path, list(wanted)), {})
+        table, broken = _json_table(path) if suffix in _JSON else _csv_table(path)
+        return Loaded(table.select(list(wanted)), broken)
+
+
+def load_whole(path: Path, wanted: Sequence[str]) -> Any:
+    """As :func:`load`, but only the ``pyarrow.Table``, of which no row may be broken.
+
+    Raises:
+        DataError: If one is, naming it.
+    """
+    table, broken = load(path, wanted)
+    if broken:
+        row, reason = next(iter(broken.items()))
+        raise DataError(
+            f"{path}: {len(broken):,} of {len(table):,} rows cannot be read, such as row {row + 1:,} ({reason})"
+        )
+    return table
 
 
 def pick(
@@ -117,20 +174,86 @@ def _fixed_width(arrow: Any, kind: Any) -> bool:
     return bool(arrow.types.is_primitive(kind) or arrow.types.is_dictionary(kind))
 
 
-def _text_table(path: Path) -> Any:
-    from pyarrow import csv, json
+def _csv() -> Any:
+    from pyarrow import csv
+
+    return csv
+
+
+@contextmanager
+def _csv_reading(path: Path, faults: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
+    """Options of Arrow's readers for a CSV or TSV file. What is wrong with a record, the header being 1, is noted."""
+
+    def skip(record: Any) -> str:
+        if record.number is None:
+            return "error"
+        cells = "1 cell" if record.actual_columns == 1 else f"{record.actual_columns:,} cells"
+        faults.append((record.number, f"{cells}, the header has {record.expected_columns:,}"))
+        return "skip"
 
     check_memory(_TEXT_FACTOR * path.stat().st_size, f"{path}: the table")
-    suffix = path.suffix.lower()
-    if suffix in (".jsonl", ".ndjson"):
-        return json.read_json(path, read_options=json.ReadOptions(use_threads=False))
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline(2**16)
-    tab = suffix == ".tsv" or ("\t" in header and "," not in header)
+    tab = path.suffix.lower() == ".tsv" or ("\t" in header and "," not in header)
     delimiter = "\t" if tab else ";" if ";" in header and "," not in header else ","
-    return csv.read_csv(
-        path,
-        read_options=csv.ReadOptions(use_threads=False),
-        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=csv.ConvertOptions(strings_can_be_null=True, null_values=[""]),
-    )
+    csv = _csv()
+    yield {
+        "read_options": csv.ReadOptions(use_threads=False),  # with threads, records have no numbers
+        "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
+        "convert_options": csv.ConvertOptions(strings_can_be_null=True, null_values=[""]),
+    }
+
+
+def _csv_table(path: Path) -> Loaded:
+    faults: list[tuple[int, str]] = []
+    with _csv_reading(path, faults) as options:
+        table = _csv().read_csv(path, **options)
+    broken = {number - 2: reason for number, reason in faults}
+    _check_broken(path, broken, len(table) + len(broken))
+    return Loaded(_with_gaps(table, list(broken)), broken)
+
+
+def _with_gaps(table: Any, gaps: list[int]) -> Any:
+    """The table with empty rows put in, so that they are at these places."""
+    import pyarrow as arrow
+
+    if not gaps:
+        return table
+    empty = np.zeros(len(table) + len(gaps), dtype=bool)
+    empty[gaps] = True
+    return table.take(arrow.array(np.cumsum(~empty) - 1, mask=empty))
+
+
+def _json_table(path: Path) -> Loaded:
+    import pyarrow as arrow
+    from pyarrow import json as arrow_json
+
+    check_memory(_TEXT_FACTOR * path.stat().st_size, f"{path}: the table")
+    options = arrow_json.ReadOptions(use_threads=False)
+    try:
+        return Loaded(arrow_json.read_json(path, read_options=options), {})
+    except arrow.ArrowInvalid:
+        rows = [line for line in path.read_bytes().splitlines() if line.strip()]
+        broken = {i: reason for i, line in enumerate(rows) if (reason := _json_fault(line))}
+        if not broken:
+            raise
+        _check_broken(path, broken, len(rows))
+        mended = b"\n".join(b"{}" if i in broken else line for i, line in enumerate(rows))
+        return Loaded(arrow_json.read_json(io.BytesIO(mended), read_options=options), broken)
+
+
+def _json_fault(line: bytes) -> str | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):  # no JSON or no UTF-8; numbers of thousands of digits; nested too deeply
+        return "not JSON"
+    return None if isinstance(row, dict) else "no JSON object"
+
+
+def _check_broken(path: Path, broken: Mapping[int, str], rows: int) -> None:
+    if 2 * len(broken) > rows:
+        row, reason = next(iter(broken.items()))
+        raise DataError(
+            f"{path}: {len(broken):,} of {rows:,} rows cannot be read, such as row {row + 1:,} ({reason}). Is it a "
+            "table, with the names of the columns in its first line?"
+        )

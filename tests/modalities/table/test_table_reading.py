@@ -270,8 +270,8 @@ def test_what_is_no_table_is_refused(source, options, message):
 
 def test_faulty_files_are_named(tmp_path):
     ragged = tmp_path / "ragged.csv"
-    ragged.write_text("a,b\n1,2\n3\n")
-    with pytest.raises(DataError, match=r"ragged\.csv: damaged.*Expected 2 columns, got 1"):
+    ragged.write_text("a,b\n1,2\n3\n4\n")
+    with pytest.raises(DataError, match=r"ragged\.csv: 2 of 3 rows cannot be read, such as row 2 \(1 cell, the header"):
         data.read(ragged)
     twice = tmp_path / "twice.csv"
     twice.write_text("a,a\n1,2\n3,4\n")

@@ -45,7 +45,7 @@ class Answers:
 
 
 class TableRows:
-    """The rows of a table, in memory. A row without a single value is left out, with the reason in `skipped`.
+    """The rows of a table, in memory. A row that is broken, or without a single value, is left out; see `skipped`.
 
     Args:
         source: What was read.
@@ -73,7 +73,7 @@ class TableRows:
         empty = (~self._present).nonzero().flatten().tolist()
         if 2 * len(empty) > count:
             raise DataError(f"{source.name}: {len(empty):,} of {count:,} rows hold no value in any column that is used")
-        self.skipped = {self.ids[i]: "all its cells are empty" for i in empty}
+        self.skipped = {self.ids[i]: source.broken.get(i, "all its cells are empty") for i in empty}
         self.notes = [*notes, *answers.notes]
         self.spec: dict[str, Any] = {"modality": "table", "samples": count, **form.to_spec()}
         self.spec |= {"columns": len(form.owners), "answers": dict(answers.columns), "target": _range(self.target)}
@@ -167,7 +167,8 @@ def summary(dataset: Dataset) -> str:
     if target is None or dataset.labels is not None:
         parts.append(label_sentence(dataset.labels, dataset.class_names, items="rows"))
     if dataset.skipped:
-        parts.append(f"{len(dataset.skipped):,} empty rows are left out.")
+        name, reason = next(iter(dataset.skipped.items()))
+        parts.append(f"{len(dataset.skipped):,} rows are left out, such as {name} ({reason}).")
     notes = getattr(dataset, "notes", [])
     parts += [f"{note[0].upper()}{note[1:]}." for note in notes[:_NOTES]]
     return " ".join(parts) + (f" And {len(notes) - _NOTES} more remarks." if len(notes) > _NOTES else "")
@@ -194,7 +195,7 @@ def _read_new(source: Source, answers: Answers, wishes: Mapping[str, list[str]])
     for option, wanted in wishes.items():
         for name in wanted:
             pick(names, name, (), source.name, option)
-    form, notes = find_form(source.table, names, **wishes)
+    form, notes = find_form(source.sound_rows, names, **wishes)
     if not form.names:
         raise DataError(f"{source.name}: no column is left to learn from: {'; '.join(notes) or told(names)}")
     return TableRows(source, form, answers, notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,19 @@ class Source:
         name: What was read, for messages.
         answers: One value a row that came apart from the table (the y of an (x, y)), as a ``pyarrow.ChunkedArray``.
         named: Whether the columns have names of their own; those of an array are counted.
+        broken: Row → why it could not be read; its cells are null.
     """
 
     table: Any
     name: str
     answers: Any = None
     named: bool = True
+    broken: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def sound_rows(self) -> Any:
+        """The table without the broken rows."""
+        return tables.Loaded(self.table, self.broken).sound_rows()
 
 
 def open_source(source: Any) -> Source:
@@ -90,7 +97,8 @@ def _from_file(path: Path) -> Source:
     names, _ = tables.column_names(path)
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path} has several columns called {tables.told(repeated)}; rename all but one")
-    return Source(tables.load(path, names), str(path))
+    table, broken = tables.load(path, names)
+    return Source(table, str(path), broken=broken)
 
 
 def _from_array(array: Any, names: list[str] | None = None) -> Source:

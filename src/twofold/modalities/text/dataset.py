@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Source:
         labels: int64 (n,), or None; -1 = no label.
         class_names: Names of the classes, or None.
         notes: What else a user should know.
+        broken: Sample → why it could not be read; its texts are None.
     """
 
     texts: list[list[str | None]]
@@ -43,6 +44,7 @@ class Source:
     labels: Tensor | None = None
     class_names: list[str] | None = None
     notes: list[str] = field(default_factory=list)
+    broken: Mapping[int, str] = field(default_factory=dict)
 
 
 class TextDataset:
@@ -134,7 +136,7 @@ def _empty(source: Source) -> dict[int, str]:
     for number, column in enumerate(source.texts):
         which = "" if len(source.texts) == 1 else f" in column {number + 1}"
         found |= {i: f"no text{which}" for i, text in enumerate(column) if not (text and text.strip())}
-    return found
+    return found | dict(source.broken)
 
 
 def _cut(count: int, samples: int, length: int) -> list[str]:

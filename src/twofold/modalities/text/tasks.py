@@ -205,7 +205,7 @@ def pair_columns(path: Path, reading: Mapping[str, Any], *, wanted: bool) -> tup
 
 
 def _similarity_of_table(path: Path, columns: tuple[str, str, str], spec: Mapping[str, Any]) -> Task | None:
-    table = tables.load(path, columns)
+    table = tables.load(path, columns).table  # of a broken row there is no score, so it does not count
     values = cells(table, columns[2], str(path))
     if not all(value is None or isinstance(value, int | float) for value in values):
         return None  # classes of pairs, not scores

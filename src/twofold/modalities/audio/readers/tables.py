@@ -35,7 +35,7 @@ def read_table(path: Path, *, column: str | None, label_column: str | None) -> S
     if sound is None:
         raise DataError(f"{where}: which column holds the sounds? Name it with column=; there are: {told(names)}")
     label = pick(names, label_column, LABEL_COLUMNS, where, "label_column")
-    table = load(path, [sound] if label in (None, sound) else [sound, label])
+    table, broken = load(path, [sound] if label in (None, sound) else [sound, label])
     cells = table.column(sound)
     with damage_reported(where):
         values = None if label is None else table.column(label).to_pylist()
@@ -45,7 +45,7 @@ def read_table(path: Path, *, column: str | None, label_column: str | None) -> S
     if values is not None:
         encoded, class_names = encode_labels(values, f"{where}: column {label!r}", len(cells))
     return Sounds(
-        load=lambda i: _cell(cells[i].as_py(), path.parent),
+        load=lambda i: _cell(cells[i].as_py(), path.parent, broken.get(i)),
         ids=[f"row {i + 1}" for i in range(len(cells))],
         source=where,
         labels=encoded,
@@ -61,8 +61,10 @@ def _holds_bytes(kind: Any) -> bool:
     return bool(arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind))
 
 
-def _cell(value: Any, folder: Path) -> str | bytes:
-    """A cell as the content of a file or as a path; UnreadableError for anything else."""
+def _cell(value: Any, folder: Path, fault: str | None) -> str | bytes:
+    """A cell as the content of a file or as a path; UnreadableError for anything else, and where there is a fault."""
+    if fault:
+        raise UnreadableError(fault)
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes) and value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -113,12 +114,11 @@ class Convolution(nn.Module):
 class GCN(Stack):
     """Graph convolutions, each :class:`Convolution`, with activations.
 
-    Hidden layers are twice as wide as the last one, as in GRACE.
-
     Args:
         features: Width of the input.
         width: Width of the last layer.
         depth: Number of layers.
+        inner: Width of all layers but the last; None: twice ``width``, as in GRACE.
         relu: ReLU in place of PReLU with one slope a feature.
         bn: Batch normalization before each activation. Its running statistics are nearly those of the last step, as
             in BGRL's code (momentum 0.99 in torch's sense).
@@ -131,14 +131,13 @@ class GCN(Stack):
         width: int = 256,
         depth: int = 2,
         *,
+        inner: int | None = None,
         relu: bool = False,
         bn: bool = False,
         dropout: int = 0,
     ) -> None:
-        widths = [2 * width] * (depth - 1) + [width]
-        made: list[nn.Module] = [
-            Convolution(before, after) for before, after in zip([features, *widths[:-1]], widths, strict=True)
-        ]
+        widths = [inner or 2 * width] * (depth - 1) + [width]
+        made: list[nn.Module] = [Convolution(before, after) for before, after in pairwise([features, *widths])]
         activation, momentum = _relu if relu else nn.PReLU, 0.99 if bn else None
         super().__init__(made, widths, activation=activation, momentum=momentum, dropout=dropout)
         self.takes_features = dropout == 0
@@ -158,11 +157,12 @@ class SAGE(Stack):
 class GAT(Stack):
     """Attention over neighbours with four heads (Veličković et al., ICLR 2018); arguments as of :class:`SAGE`.
 
-    ``width`` is that of all ``heads`` together, ``attention_dropout`` the percentage of the attention's weights that
-    are dropped in training. Its PReLU has one slope a layer, as GraphMAE's.
+    Widths are those of all ``heads`` together; ``inner`` is that of all layers but the last, as the last if it is
+    None. ``attention_dropout`` is the percentage of the attention's weights that are dropped in training. Its PReLU has
+    one slope a layer, as GraphMAE's.
 
     Raises:
-        ConfigError: If the heads cannot share the width equally, or everything were dropped.
+        ConfigError: If the heads cannot share a width equally, or everything were dropped.
     """
 
     def __init__(
@@ -171,21 +171,24 @@ class GAT(Stack):
         width: int = 256,
         depth: int = 2,
         *,
+        inner: int | None = None,
         bn: bool = False,
         dropout: int = 0,
         attention_dropout: int = 0,
         heads: int = 4,
     ) -> None:
-        if width % heads:
-            raise ConfigError(
-                f"gat: {heads} heads cannot share a width of {width} equally; choose a multiple of {heads}"
-            )
+        widths = [inner or width] * (depth - 1) + [width]
+        for one in widths:
+            if one % heads:
+                raise ConfigError(
+                    f"gat: {heads} heads cannot share a width of {one} equally; choose a multiple of {heads}"
+                )
         _check_share("attention_dropout", attention_dropout)
         made: list[nn.Module] = [
-            Attention(features if i == 0 else width, width // heads, heads, attention_dropout / 100)
-            for i in range(depth)
+            Attention(before, after // heads, heads, attention_dropout / 100)
+            for before, after in pairwise([features, *widths])
         ]
-        super().__init__(made, [width] * depth, activation=_one_slope, momentum=0.1 if bn else None, dropout=dropout)
+        super().__init__(made, widths, activation=_one_slope, momentum=0.1 if bn else None, dropout=dropout)
 
     def edges(self, graph: Graph) -> tuple[Any, ...]:
         return (graph,)

@@ -48,16 +48,15 @@ def from_tables(edge_path: Path, node_path: Path | None = None) -> OneGraph:
     Raises:
         DataError: Naming the rows at fault.
     """
-    sources, targets, weight = _edge_columns(edge_path)
+    sources, targets, weight, notes = _edge_columns(edge_path)
     if node_path is None:
         ids = _in_order(sources + targets)
         edges = _numbered(ids, sources, targets, str(edge_path), "")
         graph = checked_graph(None, edges, weight, nodes=len(ids), where=str(edge_path))
-        return OneGraph(graph, str(edge_path), ids=ids)
+        return OneGraph(graph, str(edge_path), ids=ids, notes=notes)
     where = str(node_path)
-    notes: list[str] = []
     names, _ = tables.column_names(node_path)
-    table = tables.load(node_path, names)
+    table = tables.load_whole(node_path, names)
     id_column, label, split = (
         tables.pick(names, None, usual, where, option)
         for usual, option in ((_ID, "id"), (tables.LABEL_COLUMNS, "label"), (_SPLIT, "split"))
@@ -78,7 +77,8 @@ def _table(folder: Path, stems: tuple[str, ...]) -> Path | None:
     return found[0] if found else None
 
 
-def _edge_columns(path: Path) -> tuple[list[str], list[str], Any]:
+def _edge_columns(path: Path) -> tuple[list[str], list[str], Any, list[str]]:
+    """Both ends of the edges, their weights or None, and a remark on rows that could not be read."""
     names, _ = tables.column_names(path)
     where = str(path)
     source, target = (
@@ -90,8 +90,8 @@ def _edge_columns(path: Path) -> tuple[list[str], list[str], Any]:
             raise DataError(f"{where} must have two columns of nodes, source and target; it has: {listed(names)}")
         source, target = names[:2]
     weight = tables.pick(names, None, _WEIGHT, where, "weight")
-    table = tables.load(path, [source, target] + ([weight] if weight else []))
-    ends = []
+    loaded = tables.load(path, [source, target] + ([weight] if weight else []))
+    table, ends = loaded.sound_rows(), []
     for name in (source, target):
         values = table[name].to_pylist()
         empty = [i for i, value in enumerate(values) if value is None]
@@ -100,7 +100,7 @@ def _edge_columns(path: Path) -> tuple[list[str], list[str], Any]:
                 f"{where}: column {name!r} is empty in {told_rows(torch.tensor(empty))}".removesuffix(" is")
             )
         ends.append([str(value) for value in values])
-    return ends[0], ends[1], _number_column(table, weight, where) if weight else None
+    return ends[0], ends[1], _number_column(table, weight, where) if weight else None, loaded.told("edges")
 
 
 def _in_order(names: list[str]) -> list[str]:

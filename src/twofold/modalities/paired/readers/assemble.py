@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ def assemble(
     swapped: Column | None = None,
     names: Sequence[str] | None = None,
     notes: Sequence[str] = (),
+    broken: Mapping[int, str] | None = None,
 ) -> Pairs:
     """Pairs of the rows that have both sides.
 
@@ -36,6 +37,7 @@ def assemble(
         swapped: Wrong texts of the second side, for the swap test; None where a row has none.
         names: What rows are called; by default their number from 1.
         notes: What else a user should know.
+        broken: Row → why it could not be read.
 
     Raises:
         DataError: If no row has both sides, or more than half lack one.
@@ -46,7 +48,8 @@ def assemble(
         words = " and ".join(f"{len(column.cells):,} {column.side.item}s" for column in columns)
         raise DataError(f"{where}: {words} cannot be paired row by row; give as many of each, in the same order")
     names = names or [f"row {i + 1}" for i in range(count)]
-    faults = {row: fault for row in range(count) if (fault := first.fault(row) or second.fault(row))}
+    known = broken or {}
+    faults = {row: fault for row in range(count) if (fault := known.get(row) or first.fault(row) or second.fault(row))}
     if 2 * len(faults) > count or len(faults) == count:
         row, fault = next(iter(faults.items()), (0, "there are no rows"))
         raise DataError(f"{where}: {len(faults):,} of {count:,} rows are no pairs, such as {names[row]}: {fault}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,10 @@ def read_tables(paths: Sequence[Path], sides: Sequence[Side], wanted: Wanted, *,
     where = str(paths[0]) if len(paths) == 1 else f"{paths[0].parent} ({len(paths)} tables)"
     names, blobs = tables.column_names(paths[0], holding=holds_files)
     chosen = _chosen_columns(names, blobs, sides, wanted, where)
-    loaded = [tables.load(path, list(dict.fromkeys(filter(None, chosen.values())))) for path in paths]
+    parts = [tables.load(path, list(dict.fromkeys(filter(None, chosen.values())))) for path in paths]
+    loaded = [part.table for part in parts]
+    starts = accumulate((len(table) for table in loaded), initial=0)
+    broken = {start + row: why for start, part in zip(starts, parts, strict=False) for row, why in part.broken.items()}
 
     def values(option: str) -> list[Any] | None:
         if chosen[option] is None:
@@ -74,6 +78,7 @@ def read_tables(paths: Sequence[Path], sides: Sequence[Side], wanted: Wanted, *,
         keys=values("key_column"),
         swapped=None if swapped is None else _column(sides[1], swapped, str(chosen["swap_column"]), paths[0]),
         notes=notes,
+        broken=broken,
     )
 
 

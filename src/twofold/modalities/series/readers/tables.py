@@ -54,7 +54,8 @@ def read_table(path: Path, columns: Columns) -> Recordings:
     group = pick(names, columns.group, GROUP_COLUMNS, where, "group_column")
     taken = [name for name in (series, time, label, group) if name is not None]
     wanted = _wanted(names, columns.channels, taken, where)
-    table = load(path, list(dict.fromkeys([*taken, *wanted])))
+    loaded = load(path, list(dict.fromkeys([*taken, *wanted])))
+    table = loaded.sound_rows()
     if len(table) == 0:
         raise DataError(f"{where} has no rows")
     with damage_reported(where):
@@ -63,6 +64,7 @@ def read_table(path: Path, columns: Columns) -> Recordings:
         values = np.stack([channels[name] for name in channels], axis=1)
         cells = None if label is None else table.column(label).to_pylist()
         groups = None if group is None else table.column(group).to_pylist()
+    notes += loaded.told()
     found = Recordings([values[rows] for rows in orders], ids, where, channels=list(channels), notes=notes)
     found.skipped = skipped
     if cells is not None:

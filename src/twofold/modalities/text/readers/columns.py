@@ -27,15 +27,18 @@ def read_table(path: Path, *, column: str | None, label_column: str | None) -> S
         label_column: The column of classes. Default: a usual name, if there is one.
 
     Raises:
-        DataError: If the table is damaged, has no rows, or lacks a column; the message lists those it has.
+        DataError: If the table is damaged, has no rows, or lacks a column; the message lists those it has. Single rows
+            that cannot be read are left out.
     """
     names, _ = tables.column_names(path)
     where = str(path)
     chosen = chosen_columns(names, column, where)
     label = tables.pick(names, label_column, tables.LABEL_COLUMNS, where, "label_column")
     label = None if label in chosen and label_column is None else label
-    table = tables.load(path, list(dict.fromkeys([*chosen, *([label] if label else [])])))
-    return from_columns(lambda name: cells(table, name, where), chosen, label, where)
+    table, broken = tables.load(path, list(dict.fromkeys([*chosen, *([label] if label else [])])))
+    found = from_columns(lambda name: cells(table, name, where), chosen, label, where)
+    found.broken = broken
+    return found
 
 
 def read_hub(source: Any, *, column: str | None, label_column: str | None, split: str | None, name: str) -> Source:

@@ -87,7 +87,7 @@ def _texts(path: Path) -> Source:
     if missing:
         raise DataError(f"{path} lacks {', '.join(map(repr, missing))}; it has: {tables.told(names)}")
     columns = ["_id", "text", *(["title"] if "title" in names else [])]
-    table = tables.load(path, columns)
+    table = tables.load_whole(path, columns)
     ids = [str(value) for value in cells(table, "_id", str(path))]
     if len(set(ids)) < len(ids):
         twice = sorted({name for name in ids if ids.count(name) > 1})[:_SHOWN] if len(ids) < 10_000 else ["..."]
@@ -110,7 +110,7 @@ def _judgements(path: Path) -> list[tuple[str, str, float]]:
     chosen = [tables.pick(names, None, usual, str(path), "") for usual in _JUDGED]
     if any(name is None for name in chosen):
         raise DataError(f"{path} needs the columns query-id, corpus-id and score; it has: {tables.told(names)}")
-    table = tables.load(path, [str(name) for name in chosen])
+    table = tables.load_whole(path, [str(name) for name in chosen])
     query, document, grade = (cells(table, str(name), str(path)) for name in chosen)
     try:
         return [(str(q), str(d), float(g)) for q, d, g in zip(query, document, grade, strict=True)]

@@ -32,12 +32,12 @@ def read_table(path: Path, *, column: str | None, label_column: str | None) -> C
     if clip is None:
         raise DataError(f"{where}: which column holds the clips? Name it with column=; there are: {told(names)}")
     label = pick(names, label_column, LABEL_COLUMNS, where, "label_column")
-    table = load(path, [clip] if label in (None, clip) else [clip, label])
+    table, broken = load(path, [clip] if label in (None, clip) else [clip, label])
     cells = table.column(clip)
     if len(cells) == 0:
         raise DataError(f"{where} has no rows")
     ids = [f"row {i + 1}" for i in range(len(cells))]
-    source = encoded_clips(lambda i: _cell(cells[i].as_py(), path.parent), ids, where)
+    source = encoded_clips(lambda i: _cell(cells[i].as_py(), path.parent, broken.get(i)), ids, where)
     if label is not None:
         with damage_reported(where):
             values = table.column(label).to_pylist()
@@ -53,8 +53,10 @@ def _holds_bytes(kind: Any) -> bool:
     return bool(arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind))
 
 
-def _cell(value: Any, folder: Path) -> Encoded:
-    """A cell as a clip; UnreadableError for anything else."""
+def _cell(value: Any, folder: Path, fault: str | None) -> Encoded:
+    """A cell as a clip; UnreadableError for anything else, and where there is a fault."""
+    if fault:
+        raise UnreadableError(fault)
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes) and value:
