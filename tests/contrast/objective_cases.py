@@ -11,7 +11,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from twofold.contrast import objectives, reductions, tiles, two_way
+from twofold.contrast import convolved, objectives, reductions, tiles, two_way
 from twofold.contrast.gather import gather
 from twofold.contrast.pairs import different, similar
 from twofold.contrast.sparse_pairs import PairList, apart
@@ -180,9 +180,15 @@ def random_views(views: int, n: int, dim: int, *, seed: int = 0, dtype: torch.dt
 
 
 @contextmanager
-def small_tiles(rows: int = 4, square: int = 3, columns: int = 4, *, kept: int = 0) -> Iterator[None]:
-    """Every reduction goes tile by tile, in tiles so small that tests cross their borders; none are kept, or few."""
+def small_tiles(
+    rows: int = 4, square: int = 3, columns: int = 4, *, kept: int = 0, convolve: bool = False
+) -> Iterator[None]:
+    """Every reduction goes tile by tile, in tiles so small that tests cross their borders; none are kept, or few.
+
+    Products are convolutions, in pieces as small, or are not; this does not depend on the processor.
+    """
     with (
+        mock.patch.multiple(convolved, COLUMNS=columns, pays=lambda sizes, like: convolve),
         mock.patch.object(reductions, "DENSE_PAIRS", 0),
         mock.patch.multiple(tiles, ROW_TILE=rows, REDUCED_ROW_TILE=rows, FEWEST_ROWS=1, KEPT_NUMBERS=kept),
         mock.patch.multiple(two_way, STRIP_ROWS=square, STRIP_COLUMNS=columns, KEPT_NUMBERS=kept),

@@ -57,11 +57,12 @@ def value_and_gradients(n: int, m: int, d: int, scale: str, weights: str, seed: 
     scale=st.sampled_from(list(SCALES)),
     weights=st.sampled_from(WEIGHTS),
     reduction=st.sampled_from(["sum", "mean"]),
+    convolve=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_it_is_the_dense_sum(n, m, d, tile, scale, weights, reduction, seed) -> None:
+def test_it_is_the_dense_sum(n, m, d, tile, scale, weights, reduction, convolve, seed) -> None:
     expected = value_and_gradients(n, m, d, scale, weights, seed, reduction=reduction, tile=0)
-    with small_tiles(tile):
+    with small_tiles(tile, convolve=convolve):
         actual = value_and_gradients(n, m, d, scale, weights, seed, reduction=reduction)
     size = 1e3 if scale == "thousand" else 1.0
     for ours, dense in zip(actual, expected, strict=True):

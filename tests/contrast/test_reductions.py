@@ -122,8 +122,9 @@ def test_dense_and_tiled_equal_the_definition(kind: str, weights: str, scale: st
         expected = value_and_gradients(naive, kind, inputs, rule)
         assert expected["value"].isfinite().all()
         assert_same(value_and_gradients(ours, kind, inputs, rule, 0), expected, size)
-        with small_tiles():
-            assert_same(value_and_gradients(ours, kind, inputs, rule, None), expected, size)
+        for convolve in (False, True):
+            with small_tiles(convolve=convolve):
+                assert_same(value_and_gradients(ours, kind, inputs, rule, None), expected, size)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -137,11 +138,12 @@ def test_dense_and_tiled_equal_the_definition(kind: str, weights: str, scale: st
     kind=st.sampled_from(REDUCTIONS),
     seed=st.integers(0, 1000),
     kept=st.sampled_from([0, 10**6]),
+    convolve=st.booleans(),
 )
-def test_any_tiling_equals_the_dense_path(n, m, d, tile, scale, weights, kind, seed, kept) -> None:
+def test_any_tiling_equals_the_dense_path(n, m, d, tile, scale, weights, kind, seed, kept, convolve) -> None:
     inputs, rule = make_problem(n, m, d, scale, weights, seed)
     expected = value_and_gradients(ours, kind, inputs, rule, 0)
-    with small_tiles(tile, kept=kept):
+    with small_tiles(tile, kept=kept, convolve=convolve):
         assert_same(value_and_gradients(ours, kind, inputs, rule, None), expected, 1e3 if scale == "thousand" else 1.0)
 
 

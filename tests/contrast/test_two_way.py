@@ -72,13 +72,14 @@ def assert_same(actual: list[Tensor], expected: list[Tensor], size: float = 1.0)
     square=st.integers(1, 14),
     columns=st.integers(1, 14),
     kept=st.sampled_from([0, 10**6]),
+    convolve=st.booleans(),
     scale=st.sampled_from(SCALES),
     rule=st.sampled_from(RULES),
     seed=st.integers(0, 1000),
 )
-def test_rows_with_themselves_equal_the_dense_path(count, square, columns, kept, scale, rule, seed) -> None:
+def test_rows_with_themselves_equal_the_dense_path(count, square, columns, kept, convolve, scale, rule, seed) -> None:
     expected = symmetric(count, scale, rule, seed, tile=0)
-    with small_tiles(4, square, columns, kept=kept):
+    with small_tiles(4, square, columns, kept=kept, convolve=convolve):
         actual = symmetric(count, scale, rule, seed)
     assert_same(actual, expected, 1e3 if scale == "thousand" else 1.0)
 
@@ -88,10 +89,11 @@ def test_rows_with_themselves_equal_the_dense_path(count, square, columns, kept,
     count=st.integers(2, 13),
     tile=st.integers(1, 14),
     kept=st.sampled_from([0, 10**6]),
+    convolve=st.booleans(),
     scale=st.sampled_from(SCALES),
     seed=st.integers(0, 1000),
 )
-def test_both_ways_equal_the_dense_path(count, tile, kept, scale, seed) -> None:
+def test_both_ways_equal_the_dense_path(count, tile, kept, convolve, scale, seed) -> None:
     def compute(**options: int) -> list[Tensor]:
         first, second = unit_rows(count, 3, seed).requires_grad_(), unit_rows(count, 3, seed + 1).requires_grad_()
         k = some_scale(scale, count)
@@ -99,7 +101,7 @@ def test_both_ways_equal_the_dense_path(count, tile, kept, scale, seed) -> None:
         return gradients_of(list(values), [first, second, *([k] if k.requires_grad else [])])
 
     expected = compute(tile=0)
-    with small_tiles(tile, kept=kept):
+    with small_tiles(tile, kept=kept, convolve=convolve):
         assert_same(compute(), expected, 1e3 if scale == "thousand" else 1.0)
 
 

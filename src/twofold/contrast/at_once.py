@@ -14,6 +14,7 @@ from torch import Tensor
 
 from twofold.contrast.autograd import tiled_backward
 from twofold.contrast.pairs import AllBut, Rule, is_mutual
+from twofold.contrast.products import product, transposed_product
 from twofold.contrast.tiles import yes_or_no
 
 TINY_PAIRS, AT_ONCE_PAIRS = 1 << 12, 1 << 18
@@ -35,7 +36,7 @@ class SummedAtOnce(torch.autograd.Function):
     def forward(ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, left_out: AllBut | None) -> Tensor:
         symmetric = candidates is anchors and scale.ndim == 0 and is_mutual(left_out)
         k = scale[:, None] if scale.ndim else scale
-        powers = torch.mm(anchors * k, candidates.T).exp_()
+        powers = product(anchors * k, candidates).exp_()
         if left_out is not None:
             powers.scatter_(1, left_out.positions, 0.0)
         totals = powers.sum(1)
@@ -44,12 +45,12 @@ class SummedAtOnce(torch.autograd.Function):
             force.masked_fill_(totals == 0, 0.0)
         of_anchors, of_candidates = None, None
         if symmetric:
-            of_anchors = torch.mm(powers.mul_(force[:, None] + force), anchors)
+            of_anchors = product(powers.mul_(force[:, None] + force), anchors.T)
         else:
             if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
-                of_anchors = torch.mm(powers, candidates).mul_(force[:, None])
+                of_anchors = product(powers, candidates.T).mul_(force[:, None])
             if ctx.needs_input_grad[1]:
-                of_candidates = torch.mm(powers.T, anchors * force[:, None])
+                of_candidates = transposed_product(powers, anchors * force[:, None])
         of_scale = None
         if ctx.needs_input_grad[2]:
             assert of_anchors is not None

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from twofold.contrast.autograd import tiled_backward
 from twofold.contrast.pairs import Rule
-from twofold.contrast.products import add_product, total_of
+from twofold.contrast.products import add_product, add_transposed, product, total_of
 from twofold.contrast.tiles import RowTiles, kept_tile
 
 
@@ -51,7 +51,10 @@ class LogSumExp(torch.autograd.Function):
         tiles = RowTiles(anchors, candidates, scale, ctx.rule, how=ctx.how)
         gradients = _Gradients(ctx, anchors, candidates, scale)
         for number, rows in enumerate(tiles):
-            powers, origin = kept_tile(kept, number) or tiles.powers(rows, origin=log_sum[rows])
+            if known := kept_tile(kept, number):
+                powers, origin = [known[0]], known[1]
+            else:
+                powers, origin = tiles.powers(rows, origin=log_sum[rows])
             share = (origin - log_sum[rows]).exp()
             share = share.masked_fill(log_sum[rows].isneginf(), 0.0)  # no candidates
             gradients.add(tiles, rows, powers, grads[0][rows] * share)
@@ -93,8 +96,8 @@ def _values(tiles: RowTiles) -> tuple[Tensor, list[Tensor]]:
     log_sum, kept = tiles.anchors.new_empty(len(tiles.anchors)), []
     for rows in tiles:
         powers, origin = tiles.powers(rows)
-        log_sum[rows] = origin + total_of(powers, 1, log_sum.dtype).log()
-        kept += [powers, origin] if tiles.how.kept else []
+        log_sum[rows] = origin + _totals(powers, log_sum.dtype).log()
+        kept += [*powers, origin] if tiles.how.kept else []
     return log_sum, kept
 
 
@@ -103,13 +106,22 @@ def _with_gradients(tiles: RowTiles, gradients: _Gradients) -> Tensor | None:
     values = tiles.anchors.new_empty(len(tiles.anchors))
     for rows in tiles:
         powers, origin = tiles.powers(rows)
-        totals = total_of(powers, 1, values.dtype)
+        totals = _totals(powers, values.dtype)
         if tiles.doubtful(totals):
             return None
         torch.add(origin, totals.log(), out=values[rows])
         share = totals.reciprocal()
         gradients.add(tiles, rows, powers, share if tiles.rule is None else share.masked_fill_(totals == 0, 0.0))
+        del powers  # before the next tile takes memory
     return values.sum()
+
+
+def _totals(blocks: list[Tensor], dtype: torch.dtype) -> Tensor:
+    """Sums over all columns of a tile's blocks."""
+    first, *others = (total_of(block, 1, dtype) for block in blocks)
+    for other in others:
+        first += other
+    return first
 
 
 class _Gradients:
@@ -121,17 +133,22 @@ class _Gradients:
         self.candidates = torch.zeros_like(candidates) if of_candidates else None
         self.scale = anchors.new_empty(len(anchors)) if of_scale else None
 
-    def add(self, tiles: RowTiles, rows: slice, powers: Tensor, factor: Tensor) -> None:
+    def add(self, tiles: RowTiles, rows: slice, powers: list[Tensor], factor: Tensor) -> None:
         """Those of a tile, whose softmax times g is ``factor`` times ``powers``."""
         strength = (factor * tiles.scale[rows])[:, None]
+        blocks = list(zip(tiles.blocks, powers, strict=True))
         if self.anchors is not None or self.scale is not None:
-            towards = torch.mm(powers, tiles.candidates).to(tiles.anchors.dtype)
+            towards = product(powers[0], tiles.turned[:, tiles.blocks[0]]).to(tiles.anchors.dtype)
+            for columns, block in blocks[1:]:
+                add_product(towards, block, tiles.turned[:, columns])
             if self.scale is not None:
                 self.scale[rows] = factor * (towards * tiles.anchors[rows]).sum(1)
             if self.anchors is not None:
                 torch.mul(towards, strength, out=self.anchors[rows])
         if self.candidates is not None:
-            add_product(self.candidates, powers.T, tiles.anchors[rows] * strength)
+            own = tiles.anchors[rows] * strength
+            for columns, block in blocks:
+                add_transposed(self.candidates[columns], block, own)
 
     def total(self, scale: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """In the shapes of the inputs."""

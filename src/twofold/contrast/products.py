@@ -1,4 +1,4 @@
-"""In which number format the tiled reductions multiply: float32, or, if asked for, bfloat16.
+"""How the tiled reductions multiply, and in which number format: float32, or, if asked for, bfloat16.
 
 Hardware with units for bfloat16 multiplies several times faster in it. :func:`reduced` asks for it for the calling
 thread only, and only where the error stays small: the rows must be float32, the problem large enough to be tiled, and
@@ -14,6 +14,8 @@ from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+
+from twofold.contrast import convolved
 
 LARGEST_LOGIT = 20.0
 """Up to |s|/τ = 20 (τ = 0.05 for directions) products are reduced; above, rounding would show."""
@@ -42,12 +44,48 @@ def product_dtype(rows: Tensor) -> torch.dtype:
     return torch.bfloat16 if _reduced.get() and rows.dtype == torch.float32 else rows.dtype
 
 
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right.T``, ``(n, m)``."""
+    if convolved.pays((*left.shape, len(right)), like=left):
+        return convolved.product(left, right)
+    return torch.mm(left, right.T)
+
+
+def product_into(out: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right.T``, put into ``out``."""
+    if not convolved.pays((*left.shape, len(right)), like=left):
+        return torch.mm(left, right.T, out=out)
+    for part, columns in zip(out.split(convolved.COLUMNS, 1), right.split(convolved.COLUMNS), strict=True):
+        part.copy_(convolved.product(left, columns))
+    return out
+
+
 def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """``total += left @ right``; sums over tiles stay in the precision of ``total``."""
-    if left.dtype == total.dtype:
-        total.addmm_(left, right)
+    """``total += left @ right.T``; sums over tiles stay in the precision of ``total``."""
+    if convolved.pays((*left.shape, len(right)), like=left):
+        total += convolved.product(left, right)
+    elif left.dtype == total.dtype:
+        total.addmm_(left, right.T)
     else:
-        total += torch.mm(left, right.to(left.dtype))
+        total += torch.mm(left, right.T.to(left.dtype))
+
+
+def transposed_product(left: Tensor, right: Tensor) -> Tensor:
+    """``left.T @ right``, ``(m, d)`` of ``(n, m)`` and ``(n, d)``."""
+    if convolved.pays((*left.shape, right.shape[1]), like=left):
+        return convolved.transposed_product(left, right)
+    return torch.mm(left.T, right)
+
+
+def add_transposed(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """``total += left.T @ right``; sums over tiles stay in the precision of ``total``."""
+    if convolved.pays((*left.shape, right.shape[1]), like=left):
+        for part, columns in zip(total.split(convolved.COLUMNS), left.split(convolved.COLUMNS, 1), strict=True):
+            part += convolved.transposed_product(columns, right)
+    elif left.dtype == total.dtype:
+        total.addmm_(left.T, right)
+    else:
+        total += torch.mm(left.T, right.to(left.dtype))
 
 
 def total_of(tile: Tensor, axis: int, dtype: torch.dtype) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from twofold.contrast.autograd import tiled_backward
 from twofold.contrast.pairs import Rule
+from twofold.contrast.products import add_transposed, product_into
 from twofold.contrast.tiles import RowTiles, exact_tiles, logits_of
 
 
@@ -50,8 +51,8 @@ class SoftmaxMean(torch.autograd.Function):
             if not ctx.detach:
                 second[rows] = (weights * similarity * similarity).sum(1)
             force = weights.mul_(similarity.mul_(slope[rows, None]).add_(constant[rows, None]))
-            torch.mm(force, candidates, out=grad_anchors[rows])
-            grad_candidates.addmm_(force.T, anchors[rows])
+            product_into(grad_anchors[rows], force, tiles.turned)
+            add_transposed(grad_candidates, force, anchors[rows])
         spread = torch.zeros_like(scale) if ctx.detach else second - mean**2
         return grad_anchors, grad_candidates, grad_log_sum * mean + grad_mean * spread, None, None, None
 
@@ -84,8 +85,8 @@ class RuledSum(torch.autograd.Function):
             weight = tiles.weight(rows, tiles.similarity(rows))
             assert weight is not None
             force = weight.to(anchors.dtype) * grads[0][rows, None]
-            torch.mm(force, candidates, out=grad_anchors[rows])
-            grad_candidates.addmm_(force.T, anchors[rows])
+            product_into(grad_anchors[rows], force, tiles.turned)
+            add_transposed(grad_candidates, force, anchors[rows])
         return grad_anchors, grad_candidates, None, None
 
 
@@ -129,8 +130,8 @@ class SoftplusSum(torch.autograd.Function):
             grad_scale[rows] = similarity.mul_(force).sum(1)
             grad_bias[rows] = force.sum(1)
             force.mul_(k)
-            torch.mm(force, candidates, out=grad_anchors[rows])
-            grad_candidates.addmm_(force.T, anchors[rows])
+            product_into(grad_anchors[rows], force, tiles.turned)
+            add_transposed(grad_candidates, force, anchors[rows])
         return grad_anchors, grad_candidates, grad_scale, grad_bias, None, None
 
 

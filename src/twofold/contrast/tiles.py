@@ -1,6 +1,7 @@
 """One tile of the similarity matrix after the other, in a buffer that is used again.
 
-A tile of rows holds some anchors with all candidates, so that a row's softmax is known once its tile is. Its powers
+A tile of rows holds some anchors with all candidates, so that a row's softmax is known once its tile is. Where
+products are convolutions (:mod:`twofold.contrast.convolved`) it may be in several blocks of columns. Its powers
 w_ij exp(k_i s_ij) are formed *directly* where no logit can overflow: that spares two passes over the tile. This is
 known from the caller, or from the lengths of the rows (|s_ij| ≤ |a_i| |b_j|), which are only looked at on the CPU,
 since reading them back would stall an accelerator; without that knowledge, and beyond that bound, the row's maximum is
@@ -15,8 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from twofold.contrast import convolved
 from twofold.contrast.pairs import AllBut, Rule, parted
-from twofold.contrast.products import LARGEST_LOGIT, product_dtype
+from twofold.contrast.products import LARGEST_LOGIT, product, product_dtype, product_into
 
 ROW_TILE = 512
 """Most rows of a tile."""
@@ -82,6 +84,12 @@ class RowTiles:
         self.anchors, self.scale, self.rule = anchors, scale.expand(len(anchors)), rule
         self._left_out, self._asked = parted(rule)
         self.candidates = candidates.to(self.how.dtype)
+        self.turned = turned(self.candidates, how.step)
+        """``(d, m)``, for products of tiles with candidates."""
+        whole = how.kept or not how.direct or self._asked is not None
+        width = convolved.COLUMNS if self.turned.is_contiguous() and not whole else len(candidates)
+        self.blocks = spans(len(candidates), max(1, width))
+        """The columns of the blocks that a tile's powers come in."""
         self.weighted = False
         """Whether the rule gave weights other than yes and no."""
         self.columns = torch.arange(len(candidates), device=anchors.device)
@@ -92,33 +100,42 @@ class RowTiles:
     def __iter__(self) -> Iterator[slice]:
         return iter(spans(len(self.anchors), self.how.step))
 
-    def similarity(self, rows: slice) -> Tensor:
-        """s, ``(rows, m)``; overwritten by the next tile, unless tiles are kept."""
+    def similarity(self, rows: slice, columns: slice | None = None) -> Tensor:
+        """s, ``(rows, m)``, overwritten by the next tile, unless tiles are kept; or that of one of several blocks."""
+        if columns is not None and len(self.blocks) > 1:
+            return product(self.anchors[rows], self.candidates[columns])
         return self._product(self.anchors[rows])
 
     def weight(self, rows: slice, similarity: Tensor) -> Tensor | None:
         """What the rule says of a tile, in memory of its own; None without a rule."""
         return self._weight(self.rule, rows, similarity)
 
-    def powers(self, rows: slice, *, origin: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """w exp(k s − o), ``(rows, m)``, and o, ``(rows,)``: 0 if formed directly, else ``origin`` or the maximum."""
+    def powers(self, rows: slice, *, origin: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """w exp(k s − o), in blocks, and o, ``(rows,)``: 0 if formed directly, else given or the maximum."""
         if self.how.direct:
             powers = self._direct(rows)
-            return powers, self.anchors.new_zeros(len(powers))
+            return powers, self.anchors.new_zeros(rows.stop - rows.start)
         logits = self._logits(rows)
         if origin is None:
             origin = logits.amax(1)
         origin = origin.masked_fill(origin.isneginf(), 0.0)  # a row without candidates
-        return logits.sub_(origin[:, None]).exp_(), origin
+        return [logits.sub_(origin[:, None]).exp_()], origin
 
     def doubtful(self, totals: Tensor) -> bool:
         """Whether weights may have driven direct sums out of range; they must then be formed anew, not directly."""
         return self.how.direct and self.weighted and not in_range(totals)
 
-    def _direct(self, rows: slice) -> Tensor:
+    def _direct(self, rows: slice) -> list[Tensor]:
         scale = self.scale[rows, None]
+        if len(self.blocks) > 1:
+            scaled = self.anchors[rows] * scale
+            powers = [product(scaled, self.candidates[columns]).exp_() for columns in self.blocks]
+            if self._left_out is not None:
+                for block, columns in zip(powers, self.blocks, strict=True):
+                    leave_out(block, self._left_out.positions[rows] - columns.start)
+            return powers
         if self._asked is None:
-            return self._leave_out(self._product(self.anchors[rows] * scale).exp_(), rows, 0.0)
+            return [self._leave_out(self._product(self.anchors[rows] * scale).exp_(), rows, 0.0)]
         similarity = self.similarity(rows)
         weight = self._weight(self._asked, rows, similarity)
         assert weight is not None
@@ -126,7 +143,7 @@ class RowTiles:
             weight = weight.view(torch.uint8)  # by which multiplying takes half as long
         else:
             self.weighted = True
-        return self._leave_out(similarity.mul_(scale).exp_().mul_(weight), rows, 0.0)
+        return [self._leave_out(similarity.mul_(scale).exp_().mul_(weight), rows, 0.0)]
 
     def _logits(self, rows: slice) -> Tensor:
         similarity, scale = self.similarity(rows), self.scale[rows, None]
@@ -172,11 +189,13 @@ class Buffer:
 
     def product(self, left: Tensor, right: Tensor) -> Tensor:
         """``left @ right.T``."""
-        return torch.mm(left, right.T, out=self._tile(len(left), len(right)))
+        if len(right) <= convolved.COLUMNS and convolved.pays((*left.shape, len(right)), like=left):
+            return convolved.product(left, right)  # which takes its own memory
+        return product_into(self._tile(len(left), len(right)), left, right)
 
-    def times(self, tile: Tensor, factor: Tensor | float) -> Tensor:
-        """``tile * factor``, in the type of ``tile``."""
-        return torch.mul(tile, factor, out=self._tile(*tile.shape))
+    def times(self, tile: Tensor, factor: Tensor | float, *, again: bool = True) -> Tensor:
+        """``tile * factor``, in the type of ``tile``; in new memory if this is not to be used ``again``."""
+        return torch.mul(tile, factor, out=self._tile(*tile.shape)) if again else tile * factor
 
     def sums(self, rows: Tensor, columns: Tensor) -> Tensor:
         """``rows[:, None] + columns``, both of the type of the memory."""
@@ -188,6 +207,24 @@ class Buffer:
         if self._memory is None:
             self._memory = self._like.new_empty(self._numbers)
         return self._memory[: rows * columns].view(rows, columns)
+
+
+def turned(rows: Tensor, step: int) -> Tensor:
+    """``rows.T``, for :func:`twofold.contrast.products.product` of tiles of so many rows; copied if that is faster."""
+    return rows.T.contiguous() if convolved.pays((step, *rows.shape), like=rows) else rows.T
+
+
+def leave_out(powers: Tensor, positions: Tensor) -> None:
+    """Set to 0, in place, what stands at some positions of each row; those beyond the block are of other blocks.
+
+    Args:
+        powers: ``(n, m)``, none negative.
+        positions: int64 ``(n, k)``, counted from the block's first column.
+    """
+    there = (positions >= 0) & (positions < powers.shape[1])
+    # Through the minimum, since what is clamped into the block must not be changed; nothing is read back.
+    limits = torch.where(there, 0.0, float("inf")).to(powers.dtype)
+    powers.scatter_reduce_(1, positions.clamp(0, powers.shape[1] - 1), limits, "amin")
 
 
 def kept_tile(kept: list[Tensor], number: int) -> tuple[Tensor, Tensor] | None:

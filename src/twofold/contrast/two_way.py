@@ -19,7 +19,7 @@ from torch import Tensor
 
 from twofold.contrast.autograd import tiled_backward
 from twofold.contrast.pairs import AllBut
-from twofold.contrast.products import add_product, total_of
+from twofold.contrast.products import add_product, add_transposed, total_of
 from twofold.contrast.tiles import (
     KEPT_NUMBERS,
     LARGEST_DIRECT,
@@ -29,7 +29,9 @@ from twofold.contrast.tiles import (
     dtype_for,
     kept_tile,
     largest_logit,
+    leave_out,
     spans,
+    turned,
 )
 
 STRIP_ROWS, STRIP_COLUMNS = 512, 2048
@@ -80,10 +82,10 @@ class Symmetric(torch.autograd.Function):
         for number, (upper, lower) in enumerate(strips):
             own, others = kept_tile(kept, number) or strips.powers(upper, lower)
             pull = _pull(own, others, force[upper], force[lower], strips.forces, in_place=not kept)
-            add_product(gradient[upper], pull, strips.cast[lower])
+            add_product(gradient[upper], pull, strips.turned[:, lower])
             below, right = _off_diagonal(upper, lower)
             if right.start < pull.shape[1]:
-                add_product(gradient[below], pull[:, right].T, strips.cast[upper])
+                add_transposed(gradient[below], pull[:, right], strips.cast[upper])
         # Σ_ij W_ij s_ij counts each anchor's share in both of its roles.
         of_scale = (rows * gradient).sum() / (2 * scale) if ctx.needs_input_grad[1] else None
         return gradient, of_scale, None, None, None
@@ -100,10 +102,11 @@ class BothWays(torch.autograd.Function):
         along_rows, along_columns = anchors.new_empty(len(anchors)), anchors.new_zeros(len(candidates))
         powers: list[Tensor] = []
         for rows in tiles:
-            own, others = _both_powers(tiles, rows, scale)
-            along_rows[rows] = total_of(own, 1, anchors.dtype)
-            along_columns += total_of(others, 0, anchors.dtype)
-            powers += [own, others] if tiles.how.kept else []
+            blocks = _both_powers(tiles, rows, scale)
+            along_rows[rows] = sum(total_of(own, 1, anchors.dtype) for own, _ in blocks)
+            for columns, (_, others) in zip(tiles.blocks, blocks, strict=True):
+                along_columns[columns] += total_of(others, 0, anchors.dtype)
+            powers += blocks[0] if tiles.how.kept else []
         ctx.save_for_backward(anchors, candidates, scale, along_rows, along_columns, *powers)
         ctx.how = tiles.how
         return along_rows.log(), along_columns.log()
@@ -115,25 +118,28 @@ class BothWays(torch.autograd.Function):
         tiles = RowTiles(anchors, candidates, scale, how=ctx.how)
         force, counterforce = grads[0] * scale / along_rows, grads[1] * scale / along_columns
         forces = _forces(tiles.candidates, tiles.how, len(candidates))
-        of_anchors, of_candidates = torch.empty_like(anchors), torch.zeros_like(candidates)
+        of_anchors, of_candidates = torch.zeros_like(anchors), torch.zeros_like(candidates)
         for number, rows in enumerate(tiles):
-            own, others = kept_tile(kept, number) or _both_powers(tiles, rows, scale)
-            pull = _pull(own, others, force[rows], counterforce, forces, in_place=not kept)
-            of_anchors[rows] = torch.mm(pull, tiles.candidates)
-            add_product(of_candidates, pull.T, anchors[rows])
+            known = kept_tile(kept, number)
+            blocks = [known] if known else _both_powers(tiles, rows, scale)
+            for columns, (own, others) in zip(tiles.blocks, blocks, strict=True):
+                pull = _pull(own, others, force[rows], counterforce[columns], forces, in_place=not kept)
+                add_product(of_anchors[rows], pull, tiles.turned[:, columns])
+                add_transposed(of_candidates[columns], pull, anchors[rows])
         of_scale = (anchors * of_anchors).sum() / scale if ctx.needs_input_grad[2] else None
         return of_anchors, of_candidates, of_scale, None, None
 
 
-def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Powers for the softmax along rows and along columns: the same tensor if k is the same for all."""
+def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Powers for the softmax along rows and along columns, of each block: the same tensor if k is the same for all."""
     if scale.ndim == 0:
-        powers, _ = tiles.powers(rows)
-        return powers, powers
-    similarity = tiles.similarity(rows)
-    scale = scale.to(similarity.dtype)
-    own = tiles.second.times(similarity, scale[rows, None]).exp_()
-    return own, similarity.mul_(scale).exp_()
+        return [(powers, powers) for powers in tiles.powers(rows)[0]]
+    made, scale = [], scale.to(tiles.how.dtype)
+    for columns in tiles.blocks:
+        similarity = tiles.similarity(rows, columns)
+        own = tiles.second.times(similarity, scale[rows, None], again=len(tiles.blocks) == 1).exp_()
+        made.append((own, similarity.mul_(scale[columns]).exp_()))
+    return made
 
 
 def _forces(like: Tensor, how: How, columns: int) -> Buffer:
@@ -171,6 +177,7 @@ class _Strips:
         self.how, self.rule, self.uniform = how, rule, scale.ndim == 0
         self.cast = rows.to(self.how.dtype)
         self.rows, self.scale = rows, scale
+        self.turned = turned(self.cast, how.step)
         numbers = how.step * min(len(rows), max(STRIP_COLUMNS, how.step))
         self._buffer, self._second = (Buffer(self.cast, numbers, fresh=how.kept) for _ in range(2))
         self.forces = _forces(self.cast, how, numbers // how.step)
@@ -187,9 +194,9 @@ class _Strips:
             scaled = (self.rows[upper] * self.scale).to(self.how.dtype)
             powers = self._leave_out(self._buffer.product(scaled, self.cast[lower]).exp_(), upper, lower)
             return powers, powers
-        product, scale = self._buffer.product(self.cast[upper], self.cast[lower]), self.scale.to(self.how.dtype)
-        own = self._second.times(product, scale[upper, None]).exp_()
-        others = product.mul_(scale[lower]).exp_()
+        similarity, scale = self._buffer.product(self.cast[upper], self.cast[lower]), self.scale.to(self.how.dtype)
+        own = self._second.times(similarity, scale[upper, None]).exp_()
+        others = similarity.mul_(scale[lower]).exp_()
         return self._leave_out(own, upper, lower), self._leave_out(others, upper, lower)
 
     def _leave_out(self, powers: Tensor, upper: slice, lower: slice) -> Tensor:
@@ -198,8 +205,5 @@ class _Strips:
         if self.rule.itself:
             powers.diagonal(upper.start - lower.start).zero_()
             return powers
-        places = self.rule.positions[upper] - lower.start
-        there = (places >= 0) & (places < powers.shape[1])
-        # Through the minimum, since what is clamped into the tile must not be changed; nothing is read back.
-        limits = torch.where(there, 0.0, float("inf")).to(powers.dtype)
-        return powers.scatter_reduce_(1, places.clamp(0, powers.shape[1] - 1), limits, "amin")
+        leave_out(powers, self.rule.positions[upper] - lower.start)
+        return powers
