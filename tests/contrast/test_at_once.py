@@ -47,6 +47,33 @@ def value_and_gradients(leaves: list[Tensor], scale: Tensor, **options: object) 
     return [value.detach(), *torch.autograd.grad(1.7 * value, leaves + ([scale] if scale.requires_grad else []))]
 
 
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    n=st.integers(2, 9),
+    scale=st.sampled_from(["number", "per anchor", "learned", "negative"]),
+    reduction=st.sampled_from(["sum", "mean", "none"]),
+    tile=st.sampled_from([None, 0, 3]),
+    seed=st.integers(0, 99),
+)
+def test_matched_rows_are_found(n, scale, reduction, tile, seed) -> None:
+    leaves, k = [rows(n, 4, seed), rows(n, 4, seed + 1)], some_scale(scale, n)
+
+    def cross_entropy(leaves: list[Tensor]) -> Tensor:
+        logits = (k[:, None] if k.ndim else k) * leaves[0] @ leaves[1].T
+        return F.cross_entropy(logits, torch.arange(n), reduction=reduction)
+
+    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
+    wanted = leaves + ([k] if k.requires_grad else [])
+    found = []
+    for value in (
+        cross_entropy(leaves),
+        logsumexp(*leaves, scale=k, reduction=reduction, matched=True, tile=tile),
+    ):
+        found.append([value.detach(), *torch.autograd.grad(1.7 * value.sum(), wanted)])
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-10)
+
+
 @settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(
     n=st.integers(2, 9),
@@ -129,3 +156,10 @@ def test_a_second_backward_pass_gives_the_same() -> None:
     total = logsumexp(a, a, reduction="sum")
     first, second = (torch.autograd.grad(total, a, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_matched_rows_must_correspond() -> None:
+    own = torch.ones(3, 2)
+    for candidates in (torch.ones(4, 2), own):
+        with pytest.raises(ValueError, match="matched needs as many candidates as anchors, others: 3 and [43]"):
+            logsumexp(own, candidates, matched=True)

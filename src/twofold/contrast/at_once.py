@@ -27,13 +27,16 @@ def applies(anchors: Tensor, candidates: Tensor, rule: Rule | None) -> bool:
 
 
 class SummedAtOnce(torch.autograd.Function):
-    """(anchors, candidates, scale, left out or None) → Σ_i log Σ_j w_ij exp(k_i s_ij), 0-d.
+    """(anchors, candidates, scale, left out or None, matched) → Σ_i log Σ_j w_ij exp(k_i s_ij), 0-d.
 
-    A scale of which a gradient is wanted must be 0-d and not 0.
+    A scale of which a gradient is wanted must be 0-d and not 0. If ``matched``, Σ_i k_i s_ii is subtracted: in the
+    matrix of powers, for one subtraction there spares the backward pass of a function of its own.
     """
 
     @staticmethod
-    def forward(ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, left_out: AllBut | None) -> Tensor:
+    def forward(
+        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, left_out: AllBut | None, matched: bool
+    ) -> Tensor:
         symmetric = candidates is anchors and scale.ndim == 0 and is_mutual(left_out)
         k = scale[:, None] if scale.ndim else scale
         powers = product(anchors * k, candidates).exp_()
@@ -43,6 +46,11 @@ class SummedAtOnce(torch.autograd.Function):
         force = scale / totals
         if left_out is not None:
             force.masked_fill_(totals == 0, 0.0)
+        values = totals
+        if matched:
+            own = powers.diagonal()
+            values = totals / own
+            own.sub_(totals)
         of_anchors, of_candidates = None, None
         if symmetric:
             of_anchors = product(powers.mul_(force[:, None] + force), anchors.T)
@@ -56,9 +64,9 @@ class SummedAtOnce(torch.autograd.Function):
             assert of_anchors is not None
             of_scale = (anchors * of_anchors).sum() / (2 * scale if symmetric else scale)
         ctx.save_for_backward(of_anchors, of_candidates, of_scale)
-        return totals.log_().sum()
+        return values.log_().sum()
 
     @staticmethod
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None
+        return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None, None

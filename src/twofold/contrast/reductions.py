@@ -59,6 +59,7 @@ def logsumexp(
     rule: Rule | None = None,
     reduction: str = "none",
     largest: float | None = None,
+    matched: bool = False,
     tile: int | None = None,
 ) -> Tensor:
     """log Σ_j w_ij exp(scale_i · s_ij), one value per anchor.
@@ -73,18 +74,30 @@ def logsumexp(
         largest: What no |scale_i · s_ij| is above, if that is known: 1/temperature for directions. Otherwise it is
             found from the lengths of rows, on the CPU; on accelerators, which that would stall, the row's maximum is
             subtracted, which takes longer. With too small a value exponentials may overflow.
+        matched: Candidate i is anchor i's own, and scale_i · s_ii is subtracted: without a rule, that is the cross
+            entropy of finding it. Not for rows with themselves.
         tile: Rows to a tile; None chooses by size, 0 forces the dense path.
 
     Raises:
-        ValueError: On rows or scales of other shapes, or another word for the reduction.
+        ValueError: On rows or scales of other shapes, or another word for the reduction, or ``matched`` rows that do
+            not correspond.
     """
     anchors, candidates = _check(anchors, candidates)
     check_reduction(reduction)
+    if matched and (anchors.shape != candidates.shape or candidates is anchors):
+        raise ValueError(f"matched needs as many candidates as anchors, others: {len(anchors)} and {len(candidates)}.")
     with full_precision(anchors):
         scale = _as_scale(scale, anchors)
         summed = reduction != "none" and torch.is_grad_enabled()  # so that a gradient can be formed early
-        if summed and tile is None and (total := _at_once(anchors, candidates, scale, rule, largest)) is not None:
-            return total / len(anchors) if reduction == "mean" else total
+        if summed and tile is None:
+            total = _at_once(anchors, candidates, scale, rule, largest, matched=matched)
+            if total is not None:
+                return total / len(anchors) if reduction == "mean" else total
+        if matched:
+            repulsion = logsumexp(
+                anchors, candidates, scale=scale, rule=rule, reduction=reduction, largest=largest, tile=tile
+            )
+            return repulsion - attraction(anchors, candidates, scale, reduction)
         if _is_dense(anchors, candidates, tile):
             return reduce_anchors(_dense_logsumexp(anchors, candidates, scale, rule), reduction)
         symmetric = candidates is anchors and is_mutual(rule)
@@ -94,6 +107,21 @@ def logsumexp(
             return reduce_anchors(LogSumExp.apply(anchors, candidates, scale, rule, largest, tile), reduction)
         total = SummedLogSumExp.apply(anchors, candidates, scale, rule, largest, tile)
         return total / len(anchors) if reduction == "mean" else total
+
+
+def attraction(anchors: Tensor, positives: Tensor, scale: Tensor, reduction: str) -> Tensor:
+    """scale_i a_i · p_i, reduced; in fewer operations where all anchors have the same scale: batches may be small.
+
+    Args:
+        anchors: ``(n, d)``.
+        positives: ``(n, d)``.
+        scale: 0-d or ``(n,)``.
+        reduction: As in :func:`logsumexp`.
+    """
+    if scale.ndim or reduction == "none":
+        return reduce_anchors(scale * (anchors * positives).sum(1), reduction)
+    total = scale * (anchors * positives).sum()
+    return total / len(anchors) if reduction == "mean" else total
 
 
 def logsumexp_both_ways(
@@ -237,12 +265,14 @@ def _is_dense(anchors: Tensor, candidates: Tensor, tile: int | None) -> bool:
 
 
 def _at_once(
-    anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, largest: float | None
+    anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, largest: float | None, *, matched: bool
 ) -> Tensor | None:
     """The sum of the values of a small problem, or None where that way is not for it."""
     if not at_once.applies(anchors, candidates, rule) or direct_bound(anchors, candidates, scale, largest) is None:
         return None
-    total: Tensor = at_once.SummedAtOnce.apply(anchors, candidates, scale, rule)
+    if matched and rule is not None:
+        return None  # one's own may be left out, and the logarithm of 0 is no number
+    total: Tensor = at_once.SummedAtOnce.apply(anchors, candidates, scale, rule, matched)
     return total
 
 

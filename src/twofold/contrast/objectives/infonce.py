@@ -28,7 +28,7 @@ from twofold.contrast.layout import (
     unit,
 )
 from twofold.contrast.pairs import Rule
-from twofold.contrast.reductions import logsumexp, logsumexp_both_ways
+from twofold.contrast.reductions import attraction, logsumexp, logsumexp_both_ways
 
 
 def info_nce(
@@ -53,8 +53,11 @@ def info_nce(
     scale = inverse_temperature(temperature, anchors)
     largest = logit_bound(temperature, normalize=normalize)
     total = "sum" if reduction == "mean" else reduction  # divided once
-    repulsion = logsumexp(anchors, gather(positives), scale=scale, reduction=total, largest=largest)
-    losses = repulsion - _attraction(anchors, positives, scale, total)
+    if world_size() == 1 and positives is not anchors:
+        losses = logsumexp(anchors, positives, scale=scale, reduction=total, largest=largest, matched=True)
+    else:
+        repulsion = logsumexp(anchors, gather(positives), scale=scale, reduction=total, largest=largest)
+        losses = repulsion - attraction(anchors, positives, scale, total)
     return losses / len(anchors) if reduction == "mean" else losses
 
 
@@ -145,7 +148,7 @@ def nt_xent(z: Tensor, *, temperature: Temperature, reduction: str = "mean", nor
     scale = inverse_temperature(temperature, z, views=z.shape[0])
     repulsion = _repulsion(flat, flat.not_self(), scale, temperature, reduction, normalize)
     if len(z) == 2 and scale.ndim == 0 and reduction == "mean":  # the same for both views of a sample
-        return repulsion - _attraction(z[0], z[1], scale, reduction)
+        return repulsion - attraction(z[0], z[1], scale, reduction)
     return repulsion - reduce_anchors(scale * positive_similarity(z), reduction)
 
 
@@ -193,14 +196,6 @@ def _decoupled(z: Tensor, temperature: Temperature, reduction: str, normalize: b
         attraction = attraction * (2 - everyone.shape[1] * share).flatten()
     repulsion = _repulsion(flat, flat.other_items(), scale, temperature, reduction, normalize)
     return repulsion - reduce_anchors(scale * attraction, reduction)
-
-
-def _attraction(anchors: Tensor, positives: Tensor, scale: Tensor, reduction: str) -> Tensor:
-    """scale_i a_i · p_i, reduced; in fewer operations where all anchors have the same scale: batches may be small."""
-    if scale.ndim or reduction == "none":
-        return reduce_anchors(scale * (anchors * positives).sum(1), reduction)
-    total = scale * (anchors * positives).sum()
-    return total / len(anchors) if reduction == "mean" else total
 
 
 def _repulsion(
