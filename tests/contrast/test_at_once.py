@@ -161,5 +161,5 @@ def test_a_second_backward_pass_gives_the_same() -> None:
 def test_matched_rows_must_correspond() -> None:
     own = torch.ones(3, 2)
     for candidates in (torch.ones(4, 2), own):
-        with pytest.raises(ValueError, match="matched needs as many candidates as anchors, others: 3 and [43]"):
+        with pytest.raises(ValueError, match=r"matched needs as many candidates as anchors, others: 3 and [43]"):
             logsumexp(own, candidates, matched=True)

@@ -159,6 +159,16 @@ def test_pieces_bytes_and_floats_make_no_difference(size: int, monkeypatch: pyte
         torch.testing.assert_close(a, c, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("blur_p", [(0.5, 0.5), (0, 0)])
+def test_memory_that_is_used_again_keeps_nothing_of_what_was_there(blur_p, monkeypatch: pytest.MonkeyPatch) -> None:
+    views, inputs = make_views("byol-fused", size=24, blur_p=blur_p), pictures(8, size=40)
+    whole = views(inputs, generator=seeded())
+    monkeypatch.setattr(fused_views, "NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr(fused_views, "FEWEST_AT_ONCE", 3)
+    for a, b in zip(whole, views(inputs, generator=seeded()), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     source=st.integers(1, 40),

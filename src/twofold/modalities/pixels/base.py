@@ -77,23 +77,42 @@ def to_device(parameters: Parameters, device: torch.device) -> Parameters:
     return {name: value.to(device) for name, value in parameters.items()}
 
 
-def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """``rows @ image @ columns.T`` for every channel of every image.
+class Separable:
+    """``rows @ image @ columns.T`` for every channel of every image, in memory that is used again.
 
     Args:
-        images: (n, c, s, s).
-        rows: (n, r, s).
-        columns: (n, k, s).
-
-    Returns:
-        (n, c, r, k), with the channels outermost in memory: no matrix has to be copied for each of them.
+        like: Gives type and device.
+        shape: (n, c, r, k) of the largest result.
+        source: s, the side of the images.
     """
-    n, c, s, _ = images.shape
-    across = torch.bmm(images.reshape(n, c * s, s), columns.transpose(1, 2)).view(n, c, s, columns.shape[1])
-    made = images.new_empty((c, n, rows.shape[1], columns.shape[1]))
-    for channel in range(c):
-        torch.bmm(rows, across[:, channel], out=made[channel])
-    return made.transpose(0, 1)
+
+    def __init__(self, like: Tensor, shape: tuple[int, int, int, int], source: int) -> None:
+        n, c, r, k = shape
+        self._across, self._made = like.new_empty((n, c * source, k)), like.new_empty((c, n, r, k))
+
+    def __call__(self, images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """The products, overwritten by the next ones.
+
+        Args:
+            images: (n, c, s, s).
+            rows: (n, r, s).
+            columns: (n, k, s).
+
+        Returns:
+            (n, c, r, k), with the channels outermost in memory: no matrix has to be copied for each of them.
+        """
+        n, c, s, _ = images.shape
+        across = torch.bmm(images.reshape(n, c * s, s), columns.transpose(1, 2), out=self._across[:n])
+        made = self._made[:, :n]
+        for channel in range(c):
+            torch.bmm(rows, across.view(n, c, s, columns.shape[1])[:, channel], out=made[channel])
+        return made.transpose(0, 1)
+
+
+def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """:class:`Separable` of all images at once, in memory of its own."""
+    shape = (*images.shape[:2], rows.shape[1], columns.shape[1])
+    return Separable(images, shape, images.shape[-1])(images, rows, columns)
 
 
 def check_images(images: Tensor) -> None:

@@ -20,7 +20,7 @@ from twofold.modalities.pixels.bands import (
     is_worthwhile,
     span,
 )
-from twofold.modalities.pixels.base import Augmentation, Parameters, separable, to_device
+from twofold.modalities.pixels.base import Augmentation, Parameters, Separable, to_device
 from twofold.modalities.pixels.colour import LUMA, ColorJitter, RandomGrey
 from twofold.modalities.pixels.compose import View
 from twofold.modalities.pixels.filters import GaussianBlur, blur_matrix
@@ -29,6 +29,10 @@ from twofold.nn.hardware import has_native_bf16
 
 FUSIBLE: tuple[type[Augmentation], ...] = (ColorJitter, RandomGrey, GaussianBlur, RandomFlip)
 """Augmentations that are linear in the pixels, or nearly so."""
+
+NUMBERS_AT_ONCE, FEWEST_AT_ONCE = 2**18, 16
+"""Numbers of the pictures that are multiplied at a time, and how many pictures at least. Their memory, 1 MB, is used
+again and again: taking new memory from the operating system would take longer than the products."""
 
 LARGEST_WHOLE = 2
 """From pictures that are more than so many times as wide as the view, the crop is cut out first."""
@@ -97,15 +101,9 @@ class FusedView(View):
             row_windows = crop_windows(top, height, source=source, size=size, reach=blur.reach)
             column_windows = crop_windows(left, width, source=source, size=size, flip=flip, reach=blur.reach)
             images, mean = _in_blocks(inputs, rows, columns, row_windows, column_windows, blur)
+            _finish(images, mean, mixing, out)
         else:
-            pictures = inputs.to(dtype)
-            mean = _mean_colour(pictures, rows.mean(1), columns.mean(1)).float()
-            images = separable(pictures, blur.after(rows), blur.after(columns)).float()
-        if mixing:
-            _mix(images, mixing, mean, out)
-        else:
-            out.copy_(images)
-        out.clamp_(0, 1)
+            _whole(inputs, rows, columns, blur, mixing, out)
 
 
 @dataclass
@@ -162,6 +160,31 @@ def _mirrored(
     flips = [box["flip"]] if "flip" in box else []
     flips += [values["apply"] for step, values in zip(steps, drawn, strict=True) if isinstance(step, RandomFlip)]
     return torch.stack(flips).sum(0).remainder(2).bool().to(device) if flips else None
+
+
+def _whole(inputs: Tensor, rows: Tensor, columns: Tensor, blur: _Blurs, mixing: Mixing, out: Tensor) -> None:
+    """Write the crops into `out`, some pictures at a time, each multiplied as a whole; may overwrite the matrices."""
+    n, c, source, _ = inputs.shape
+    step = min(n, max(FEWEST_AT_ONCE, NUMBERS_AT_ONCE // (c * source**2)))
+    of_row, of_column = rows.mean(1), columns.mean(1)
+    rows, columns = blur.after(rows), blur.after(columns)
+    pictures = rows.new_empty((step, c, source, source))
+    separable = Separable(rows, (step, c, rows.shape[1], columns.shape[1]), source)
+    for start in range(0, n, step):
+        piece = slice(start, min(start + step, n))
+        own = pictures[: piece.stop - start].copy_(inputs[piece])
+        mean = _mean_colour(own, of_row[piece], of_column[piece]).float()
+        images = separable(own, rows[piece], columns[piece]).float()
+        _finish(images, mean, {name: values[piece] for name, values in mixing.items()}, out[piece])
+
+
+def _finish(images: Tensor, mean: Tensor, mixing: Mixing, out: Tensor) -> None:
+    """Write pictures (n, c, h, w) of mean colour (n, c) into `out`, with mixed channels, cut to [0, 1]."""
+    if mixing:
+        _mix(images, mixing, mean, out)
+    else:
+        out.copy_(images)
+    out.clamp_(0, 1)
 
 
 def _in_blocks(
