@@ -73,7 +73,10 @@ ARMS: dict[str, dict[str, Arm]] = {
         "grace": ({}, {"batch_size": 2708, "epochs": 200}),
         "gca": ({}, {"batch_size": 2708, "epochs": 200}),
         "dgi": ({}, {"epochs": 200}),
-        "bgrl": ({"encoder": "gcn-w256-bn", "views": "grace"}, {"epochs": 300}),
+        "bgrl": (
+            {"encoder": "gat-w1024-i4096-h1-bn", "views": "bgrl-cora", "hidden_dim": 1024},
+            {"epochs": 100, "lr": 1e-4, "warmup": 1.0},
+        ),
         "simclr": ({"encoder": "gcn-w128-relu", "temperature": 0.4}, {"batch_size": 2708, "epochs": 200, "lr": 5e-4}),
         "graphmae": ({"epsilon": 1e-12}, {"epochs": 1000, "warmup": 0.0}),
     },
@@ -87,7 +90,10 @@ ARMS: dict[str, dict[str, Arm]] = {
             {"batch_size": 3327, "epochs": 50, "lr": 1e-3},
         ),
         "dgi": ({}, {"epochs": 40}),
-        "bgrl": ({"encoder": "gcn-w256-bn", "views": "grace", "momentum": 0.9}, {"epochs": 150}),
+        "bgrl": (
+            {"encoder": "gat-w8192-i4096-h1-bn", "views": "bgrl-citeseer", "hidden_dim": 4096},
+            {"epochs": 50, "lr": 2.5e-5, "warmup": 1.0},
+        ),
         "simclr": (
             {"encoder": "gcn-w256", "views": "grace-citeseer", "temperature": 0.9},
             {"batch_size": 3327, "epochs": 50, "lr": 1e-3},

@@ -32,8 +32,7 @@ def test_they_are_products(n: int, m: int, d: int, turn: bool, columns: int) -> 
     given_right = right.T.contiguous().T if turn else right
     torch.testing.assert_close(convolved.product(left, given_right), left @ right.T)
     assert convolved.product(left, given_right).is_contiguous()
-    torch.testing.assert_close(convolved.transposed_product(tile, left), tile.T @ left)
-    with mock.patch.multiple(convolved, pays=lambda sizes, like: True, COLUMNS=columns):
+    with mock.patch.multiple(convolved, pays=lambda sizes, like: True, COLUMNS=columns, SUMMED=columns, LEAST_SIDE=2):
         out, sums, transposed = torch.empty(n, m).double(), rows(n, m, 3), rows(m, d, 4)
         assert products.product_into(out, left, given_right) is out
         torch.testing.assert_close(out, left @ right.T)
@@ -41,6 +40,7 @@ def test_they_are_products(n: int, m: int, d: int, turn: bool, columns: int) -> 
         torch.testing.assert_close(sums, rows(n, m, 3) + left @ right.T)
         products.add_transposed(transposed, tile, left)
         torch.testing.assert_close(transposed, rows(m, d, 4) + tile.T @ left)
+        torch.testing.assert_close(products.transposed_product(tile, left), tile.T @ left)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -26,6 +26,8 @@ LEAST_WORK = 1 << 24
 """So are products of fewer multiplications."""
 COLUMNS = 2048
 """Of an output, or of a matrix that is transposed, at a time: larger pieces leave the cache."""
+SUMMED = 1 << 18
+"""Numbers of a product that are added to a sum at a time; larger ones would need new memory from the system."""
 _ZEN_5 = 26
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -57,15 +59,18 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).reshape(len(left), len(right))
 
 
-def transposed_product(left: Tensor, right: Tensor) -> Tensor:
-    """``left.T @ right``: the gradient of the weights.
+def add_transposed(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """``total += left.T @ right``: the gradient of the weights.
 
     Args:
+        total: ``(m, d)``.
         left: ``(n, m)``.
         right: ``(n, d)``.
     """
-    m, d = left.shape[1], right.shape[1]
-    return gradients.conv2d_weight(_picture(right), (m, d, 1, 1), _picture(left)).view(m, d)
+    m, picture = left.shape[1], _picture(left)
+    width = max(LEAST_SIDE, SUMMED // m)
+    for part, some in zip(total.split(width, 1), right.split(width, 1), strict=True):
+        part += gradients.conv2d_weight(_picture(some), (m, some.shape[1], 1, 1), picture).view(m, -1)
 
 
 def _picture(rows: Tensor) -> Tensor:

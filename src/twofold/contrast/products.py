@@ -72,16 +72,18 @@ def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 def transposed_product(left: Tensor, right: Tensor) -> Tensor:
     """``left.T @ right``, ``(m, d)`` of ``(n, m)`` and ``(n, d)``."""
-    if convolved.pays((*left.shape, right.shape[1]), like=left):
-        return convolved.transposed_product(left, right)
-    return torch.mm(left.T, right)
+    if not convolved.pays((*left.shape, right.shape[1]), like=left):
+        return torch.mm(left.T, right)
+    total = left.new_zeros(left.shape[1], right.shape[1])
+    add_transposed(total, left, right)
+    return total
 
 
 def add_transposed(total: Tensor, left: Tensor, right: Tensor) -> None:
     """``total += left.T @ right``; sums over tiles stay in the precision of ``total``."""
     if convolved.pays((*left.shape, right.shape[1]), like=left):
         for part, columns in zip(total.split(convolved.COLUMNS), left.split(convolved.COLUMNS, 1), strict=True):
-            part += convolved.transposed_product(columns, right)
+            convolved.add_transposed(part, columns, right)
     elif left.dtype == total.dtype:
         total.addmm_(left.T, right)
     else:

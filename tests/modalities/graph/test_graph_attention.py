@@ -5,10 +5,12 @@ import torch
 from torch_geometric.nn import GATConv
 
 from twofold.errors import ConfigError
+from twofold.modalities.graph import features
 from twofold.modalities.graph.backbones import attention
 from twofold.modalities.graph.backbones.attention import Attention, along_edges, attended, weighted_sum
 from twofold.modalities.graph.batches import Graph
 from twofold.modalities.graph.encoders import make_encoder
+from twofold.modalities.graph.features import Features
 
 
 @pytest.fixture
@@ -33,6 +35,24 @@ def test_values_and_gradients_are_those_of_gatconv(graph, heads, width):
         rows.append([out, x.grad, *(dict(layer.named_parameters())[name].grad for name in names)])
     for own, other in zip(*rows, strict=True):
         torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("heads", "width"), [(1, 3), (1, 9), (3, 2)])
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_features_of_which_most_are_0_give_the_same(graph, heads, width, share, monkeypatch):
+    monkeypatch.setattr(features, "LEAST_ENTRIES", 0)
+    draw = torch.Generator().manual_seed(1)
+    words = (torch.rand(12, 40, generator=draw) < share).float()
+    hidden = Features(words).hiding(torch.rand(40, generator=draw) < 0.3).reordered(torch.randperm(12, generator=draw))
+    assert hidden.are_sparse is (share < features.MOST_DENSITY)
+    torch.manual_seed(0)
+    layer, found = Attention(40, width, heads), []
+    towards = torch.randn(12, heads * width)
+    for x in (hidden, hidden.dense):
+        out = layer(x, graph)
+        found.append([out, *torch.autograd.grad((out * towards).sum(), list(layer.parameters()))])
+    for own, dense in zip(*found, strict=True):
+        torch.testing.assert_close(own, dense, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("edges_at_once", [1, 7, 4096])

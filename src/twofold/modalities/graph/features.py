@@ -64,6 +64,11 @@ class Features:
         order = None if self.order is None else self.order.to(device, non_blocking=non_blocking)
         return Features(self.values.to(device, non_blocking=non_blocking), hidden, order)
 
+    @property
+    def are_sparse(self) -> bool:
+        """Whether so few are not 0 that :meth:`times` goes entry by entry."""
+        return self._sparse is not None
+
     def times(self, weight: Tensor) -> Tensor:
         """``dense @ weight``, ``(N, d)`` in float32; differentiable in ``weight`` ``(f, d)``.
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from twofold.modalities.graph.backbones import geometric
 from twofold.modalities.graph.batches import Graph
+from twofold.modalities.graph.features import Features
 from twofold.modalities.graph.propagation import HAVE_ROWS
 from twofold.nn.sparse import compressed, plain_product
 
@@ -81,8 +82,10 @@ class Attention(nn.Module):
             nn.init.xavier_normal_(drawn, gain=2**0.5)
         nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+    def forward(self, x: Tensor | Features, graph: Graph) -> Tensor:
         """``(N, heads · width)``; of the graph only the edges are used."""
+        if isinstance(x, Features):
+            return self.attend(x.times(self.lin.weight.T), graph) if x.are_sparse else self(x.dense.float(), graph)
         edges: Attended = graph.remember("attended", attended, of="edges")
         heads, width = self.att_src.shape[1:]
         weight = self.lin.weight.view(heads, width, -1)
@@ -90,7 +93,12 @@ class Attention(nn.Module):
             to_source, to_target = (vector.view(1, width) @ weight[0] for vector in (self.att_src, self.att_dst))
             alpha = self.weights(x @ to_source.T, x @ to_target.T, edges)
             return weighted_sum(x[None], alpha, edges)[0] @ weight[0].T + self.bias
-        h = (x @ self.lin.weight.T).view(-1, heads, width)
+        return self.attend(x @ self.lin.weight.T, graph)
+
+    def attend(self, mixed: Tensor, graph: Graph) -> Tensor:
+        """The result from x W, ``(N, heads · width)``."""
+        edges: Attended = graph.remember("attended", attended, of="edges")
+        h = mixed.view(-1, *self.att_src.shape[1:])
         alpha = self.weights((h * self.att_src).sum(-1), (h * self.att_dst).sum(-1), edges)
         return weighted_sum(h.transpose(0, 1), alpha, edges).transpose(0, 1).flatten(1) + self.bias
 

@@ -189,6 +189,7 @@ class GAT(Stack):
             for before, after in pairwise([features, *widths])
         ]
         super().__init__(made, widths, activation=_one_slope, momentum=0.1 if bn else None, dropout=dropout)
+        self.takes_features = dropout == 0
 
     def edges(self, graph: Graph) -> tuple[Any, ...]:
         return (graph,)
