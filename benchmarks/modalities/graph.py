@@ -8,20 +8,13 @@ github.com/kimiyoung/planetoid) and ``amazon/Photo/raw/amazon_electronics_photo.
 github.com/shchur/gnn-benchmark). PyTorch Geometric unpickles Planetoid's files: take them from a place that you trust.
 Its processed copies are written below ``--out``.
 
-Cora and CiteSeer are measured on their public split, Photo on three random splits of 10 / 10 / 80 % that are the same
-for all. The encoder is trained on the whole graph without labels; a logistic probe is fitted on the training nodes, its
-penalty chosen on the validation nodes, and scored on the test nodes once. Beside it, where a run is recent enough to
-have it, stands the layer trained by Adam of GraphMAE's code.
+Cora and CiteSeer are measured on their public split, and beside it, as Photo, on five random splits of 10 / 10 / 80 %
+that are the same for all. The encoder is trained on the whole graph without labels; a logistic probe is fitted on the training
+nodes, its penalty chosen on the validation nodes, and scored on the test nodes once. Beside it, where a run is recent
+enough to have it, stands the layer trained by Adam of GraphMAE's code.
 
-Rates of views, temperatures and widths are mostly those of the papers where they have the data set. GraphMAE takes the
-authors' settings whole, but for 1000 epochs on Cora in place of 1500; GRACE on Cora takes them whole; DGI on Cora takes
-200 epochs (the authors: until the loss stands still). Other steps are far fewer than the papers', to fit into minutes
-on one core. On Cora and CiteSeer their number was fixed after single runs, by validation nodes (GRACE on CiteSeer: 50
-epochs rather than the authors' 200) and the papers' settings, but the accuracy on the test nodes was seen in some of
-these runs too; Photo's was fixed in advance. BGRL's authors have neither Cora nor CiteSeer: its settings there were
-chosen with seed 0 on the validation nodes alone; ``TRIED`` has what was tried on Cora, and ``--select`` tries it again.
-On Photo, methods that compare all pairs of nodes contrast 512 random ones in a step, in the whole graph; the
-papers contrast all of them, as is done here on Cora and CiteSeer. Seconds are those of one core (CPU time).
+``graph_settings.py`` has the options of each recipe, where they are from, and how they were chosen. Seconds are those
+of one core (CPU time).
 
 The large graph is a stochastic block model with sparse edges; what is measured is one step of GRACE after another,
 and the most memory that its process held, beside what a matrix of all pairs would have taken.
@@ -45,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from graph_settings import ARMS, PUBLISHED, PUBLISHED_RANDOM, TRIED, Arm
 from torch import Tensor
 
 from twofold.evaluation import Measurement, Task
@@ -60,94 +54,11 @@ from twofold.training.progress import NullProgress
 
 RESULT = Path(__file__).parent / "results" / "graph.json"
 SELECTION = RESULT.with_name("graph-selection.json")
-SEEDS = (0, 1, 2)
+SEEDS, FEW = 10, 3
+"""Runs of a recipe on a graph; of those that take many minutes, and on Photo, few."""
+SLOW = ("bgrl", "graphmae")
 RECIPES = ("dgi", "grace", "bgrl", "graphmae", "gca", "simclr")
 TRAINING: dict[str, Any] = {"precision": "float32", "workers": 0}
-ANCHORS = {"batch_size": 512}
-
-Arm = tuple[dict[str, Any], dict[str, Any]]
-"""Options of a recipe, and of its training."""
-
-ARMS: dict[str, dict[str, Arm]] = {
-    "Cora": {
-        "grace": ({}, {"batch_size": 2708, "epochs": 200}),
-        "gca": ({}, {"batch_size": 2708, "epochs": 200}),
-        "dgi": ({}, {"epochs": 200}),
-        "bgrl": (
-            {"encoder": "gat-w1024-i4096-h1-bn", "views": "bgrl-cora", "hidden_dim": 1024},
-            {"epochs": 100, "lr": 1e-4, "warmup": 1.0},
-        ),
-        "simclr": ({"encoder": "gcn-w128-relu", "temperature": 0.4}, {"batch_size": 2708, "epochs": 200, "lr": 5e-4}),
-        "graphmae": ({"epsilon": 1e-12}, {"epochs": 1000, "warmup": 0.0}),
-    },
-    "CiteSeer": {
-        "grace": (
-            {"encoder": "gcn-w256", "views": "grace-citeseer", "temperature": 0.9},
-            {"batch_size": 3327, "epochs": 50, "lr": 1e-3},
-        ),
-        "gca": (
-            {"encoder": "gcn-w256", "views": "gca-degree-citeseer", "temperature": 0.9},
-            {"batch_size": 3327, "epochs": 50, "lr": 1e-3},
-        ),
-        "dgi": ({}, {"epochs": 40}),
-        "bgrl": (
-            {"encoder": "gat-w8192-i4096-h1-bn", "views": "bgrl-citeseer", "hidden_dim": 4096},
-            {"epochs": 50, "lr": 2.5e-5, "warmup": 1.0},
-        ),
-        "simclr": (
-            {"encoder": "gcn-w256", "views": "grace-citeseer", "temperature": 0.9},
-            {"batch_size": 3327, "epochs": 50, "lr": 1e-3},
-        ),
-        "graphmae": (
-            {"encoder": "gat-w512-h2-p20-a10", "gamma": 1.0, "replace_rate": 0.1, "epsilon": 1e-12},
-            {"epochs": 300, "warmup": 0.0, "weight_decay": 2e-5},
-        ),
-    },
-    "Photo": {
-        "grace": (
-            {"encoder": "gcn-w128-relu", "temperature": 0.3, "views": "grace"},
-            ANCHORS | {"epochs": 8, "lr": 2e-3},
-        ),
-        "gca": (
-            {"encoder": "gcn-w128-relu", "temperature": 0.3, "views": "gca-degree-photo"},
-            ANCHORS | {"epochs": 8, "lr": 2e-3},
-        ),
-        "dgi": ({"encoder": "gcn-d1-w256"}, {"epochs": 60}),
-        "bgrl": ({"encoder": "gcn-w256-bn", "views": "bgrl-photo"}, {"epochs": 100, "lr": 1e-3}),
-        "simclr": (
-            {"encoder": "gcn-w128-relu", "temperature": 0.3, "views": "grace"},
-            ANCHORS | {"epochs": 8, "lr": 2e-3},
-        ),
-        "graphmae": ({"encoder": "gat-w256-p20-a10"}, {"epochs": 40}),
-    },
-}
-PUBLISHED: dict[str, dict[str, float]] = {
-    "Cora": {"grace": 0.819, "dgi": 0.823, "bgrl": 0.827, "graphmae": 0.842},
-    "CiteSeer": {"grace": 0.712, "dgi": 0.718, "bgrl": 0.711, "graphmae": 0.734},
-    "Photo": {"gca": 0.9253, "bgrl": 0.9317},
-}
-"""Accuracies on the same kind of split: of GRACE the authors' code on the public split as DGL's maintainers ran it;
-of DGI, BGRL and GraphMAE the table of GraphMAE's repository; on Photo those of the papers."""
-TRIED: dict[str, Arm] = {
-    "as taken": ({}, {}),
-    "one layer, 512 wide": ({"encoder": "gcn-d1-w512-bn"}, {}),
-    "one layer, 256 wide": ({"encoder": "gcn-d1-w256-bn"}, {}),
-    "128 wide": ({"encoder": "gcn-w128-bn"}, {}),
-    "512 wide": ({"encoder": "gcn-w512-bn"}, {}),
-    "without batch norm": ({"encoder": "gcn-w256"}, {}),
-    "dropout of 20 %": ({"encoder": "gcn-w256-bn-p20"}, {}),
-    "dropout of 50 %": ({"encoder": "gcn-w256-bn-p50"}, {}),
-    "rate 1e-3": ({}, {"lr": 1e-3}),
-    "rate 1e-4": ({}, {"lr": 1e-4}),
-    "weight decay 1e-3": ({}, {"weight_decay": 1e-3}),
-    "weight decay 0.1": ({}, {"weight_decay": 1e-1}),
-    "momentum 0.9": ({"momentum": 0.9}, {}),
-    "BGRL's views for WikiCS": ({"views": "bgrl"}, {}),
-    "BGRL's views for Computers": ({"views": "bgrl-computers"}, {}),
-    "BGRL's views for CS": ({"views": "bgrl-cs"}, {}),
-    "100 steps": ({}, {"epochs": 100}),
-}
-"""For BGRL on Cora: in place of what ``ARMS`` has."""
 NODES, BLOCKS, WIDTH = 100_000, 100, 64
 ANCHORS_OF_LARGE = {1024: 3, 8192: 3, 32768: 1}
 """Nodes contrasted in a step → steps; the last is what the modality takes by default."""
@@ -170,7 +81,25 @@ def accuracies(task: Task, rows: Tensor) -> dict[str, float]:
     return {name: one.value for name, one in found.items()}
 
 
-def run(dataset: Any, task: Task, recipe: str, arm: Arm, seed: int) -> dict[str, Any]:
+def seeds_of(name: str, recipe: str) -> range:
+    """The seeds of a recipe's runs on a graph."""
+    return range(FEW if name == "Photo" or recipe in SLOW else SEEDS)
+
+
+def tasks_of(dataset: Any) -> dict[str, Task]:
+    """How a graph's encoders are measured: on random splits, and before that on its own if it has one."""
+    names = {"own": "own-split", "random": "random-splits"}
+    made = {name: make_task(dataset, name=word) for name, word in names.items() if dataset.splits or name == "random"}
+    return {name: task for name, task in made.items() if task is not None}
+
+
+def measured(dataset: Any, rows: Tensor) -> dict[str, float]:
+    """Metrics on the graph's own split, and beside them those on random ones; or on random ones alone."""
+    first, *others = (accuracies(task, rows) for task in tasks_of(dataset).values())
+    return first | {f"random_{name}": value for other in others for name, value in other.items()}
+
+
+def run(dataset: Any, recipe: str, arm: Arm, seed: int) -> dict[str, Any]:
     """Train once; the metrics of the trained encoder and of the same one untrained."""
     options, training = arm
     model = catalogue.get(recipe)(modality="graph", **options)
@@ -181,8 +110,8 @@ def run(dataset: Any, task: Task, recipe: str, arm: Arm, seed: int) -> dict[str,
     whole = {"batch_size": len(dataset)}
     untrained = measuring.untrained_copy(model)
     return {
-        "trained": accuracies(task, model.embed(dataset, **whole)),
-        "untrained": accuracies(task, untrained.embed(dataset, **whole)),
+        "trained": measured(dataset, model.embed(dataset, **whole)),
+        "untrained": measured(dataset, untrained.embed(dataset, **whole)),
         "seconds": round(seconds, 1),
         "steps": trained.steps,
         "loss": trained.last["loss"],
@@ -193,15 +122,14 @@ def run(dataset: Any, task: Task, recipe: str, arm: Arm, seed: int) -> dict[str,
 def measure(name: str, folder: Path, out: Path, recipe: str) -> None:
     """The runs of one recipe on one graph that are not in ``out`` yet, and what its features give."""
     dataset = graph_of(name, folder, out)
-    task = make_task(dataset, name="own-split" if dataset.splits else "random-splits")
-    assert task is not None
     facts = out / f"{name}-raw.json"
     if not facts.is_file():
-        write_json(facts, {"protocol": dict(task.protocol), "raw": accuracies(task, dataset.graph.x)})
-    for seed in SEEDS:
+        protocol = {key: dict(task.protocol) for key, task in tasks_of(dataset).items()}
+        write_json(facts, {"protocol": protocol, "raw": measured(dataset, dataset.graph.x)})
+    for seed in seeds_of(name, recipe):
         path = out / f"{name}-{recipe}-{seed}.json"
         if not path.is_file():
-            one = run(dataset, task, recipe, ARMS[name][recipe], seed)
+            one = run(dataset, recipe, ARMS[name][recipe], seed)
             write_json(path, one)
             trained, layer = (one["trained"][metric] for metric in ("accuracy", "layer_accuracy"))
             untrained = one["untrained"]["accuracy"]
@@ -214,7 +142,7 @@ def finished(out: Path) -> dict[str, Any]:
     for name in ARMS:
         runs = {}
         for recipe in RECIPES:
-            paths = [out / f"{name}-{recipe}-{seed}.json" for seed in SEEDS]
+            paths = [out / f"{name}-{recipe}-{seed}.json" for seed in seeds_of(name, recipe)]
             if all(path.is_file() for path in paths):
                 runs[recipe] = [read_json(path) for path in paths]
         if runs:
@@ -226,7 +154,7 @@ def rows_of(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the table that all modalities share."""
     rows = []
     for recipe, runs in found["runs"].items():
-        published = PUBLISHED[name].get(recipe)
+        published = PUBLISHED[name].get(recipe), PUBLISHED_RANDOM.get(name, {}).get(recipe)
         split = "public split" if name != "Photo" else "10 / 10 / 80 splits"
         rows.append(
             {
@@ -248,13 +176,21 @@ def rows_of(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _note(runs: list[dict[str, Any]], published: float | None) -> str:
-    told = f"{runs[0]['steps']} steps" + (f"; published {published:.3f}" if published else "")
-    layers = [one["trained"]["layer_accuracy"] for one in runs if "layer_accuracy" in one["trained"]]
-    if len(layers) < len(runs):
-        return told
-    found = _spread(layers)
-    return f"{told}; a layer trained by Adam {found['mean']:.3f} ± {found['deviation']:.3f}"
+def _note(runs: list[dict[str, Any]], published: tuple[float | None, float | None]) -> str:
+    own, random = (f"; published {accuracy:.3f}" if accuracy else "" for accuracy in published)
+    told = [f"{runs[0]['steps']} steps{own}"]
+    for metric, words, reference in (
+        ("layer_accuracy", "a layer trained by Adam", ""),
+        ("random_accuracy", "on random splits", random),
+    ):
+        values = [one["trained"][metric] for one in runs if metric in one["trained"]]
+        if len(values) == len(runs):
+            told.append(f"{words} {_words(_spread(values))}{reference}")
+    return "; ".join(told)
+
+
+def _words(found: dict[str, float]) -> str:
+    return f"{found['mean']:.3f} ± {found['deviation']:.3f}"
 
 
 def _spread(values: list[float]) -> dict[str, float]:
@@ -376,7 +312,7 @@ def write_result(out: Path) -> list[dict[str, Any]]:
     steps = [read_json(path) for path in paths if path.is_file()]
     found = finished(out)
     table = [row for name, one in found.items() for row in rows_of(name, one)]
-    settings = {"seeds": SEEDS, "arms": ARMS, "training": TRAINING}
+    settings = {"seeds": {"most": SEEDS, "few": FEW, "few of": SLOW}, "arms": ARMS, "training": TRAINING}
     result = {"table": table, "published": PUBLISHED, "large_graph": steps, "settings": settings, "graphs": found}
     write_json(RESULT, result | {"versions": saving.versions()})
     return table
