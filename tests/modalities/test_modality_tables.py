@@ -51,10 +51,20 @@ def test_rows_keep_their_places(rows, suffix, tmp_path_factory):
 _BAD = ("short", "long")
 
 
-def test_names_are_found_without_the_rows(tmp_path):
+def test_names_are_found_whatever_the_rows(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("word;number\nonly one\n" + "a;1\n" * 5)
-    assert tables.column_names(path) == (["word", "number"], [])
+    for rows in ("a;1\n" * 5, "only one\n" + "a;1\n" * 5):
+        path.write_text("\ufeffword;number\n" + rows, encoding="utf-8")
+        assert tables.column_names(path) == (["word", "number"], [])
+
+
+def test_a_broken_row_may_be_no_text(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("word,number\nbär,1\n".encode() + b"\xff\n" + "bär,2\n".encode() + b"b\xe4r,3\n")
+    table, broken = tables.load(path, ["word", "number"])
+    assert broken == {1: SHORT}
+    assert table.column("word").to_pylist() == ["bär", None, "bär", "b\ufffdr"]
+    assert table.column("number").to_pylist() == [1, None, 2, 3]
 
 
 def test_json_lines_keep_their_places(tmp_path):
@@ -73,7 +83,9 @@ def test_json_lines_keep_their_places(tmp_path):
 def test_some_tables_must_be_whole(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n3\n4,5\n")
-    assert tables.load(path, ["a"]).told() == ["1 rows are left out, such as row 2 (1 cell, the header has 2)"]
+    assert tables.load(path, ["a"]).told() == [
+        "rows that cannot be read are left out (1), such as row 2 (1 cell, the header has 2)"
+    ]
     assert tables.load(path, ["a"]).sound_rows().column("a").to_pylist() == [1, 4]
     with pytest.raises(DataError, match=r"1 of 3 rows cannot be read, such as row 2 \(1 cell"):
         tables.load_whole(path, ["a"])
@@ -130,10 +142,8 @@ def test_pairs_with_a_broken_row(tmp_path):
 def test_a_series_goes_on_behind_a_broken_row(tmp_path):
     path = tmp_path / "steps.csv"
     path.write_text("series,time,x\n" + "".join(f"a,{i},{i}\n" if i != 7 else "a,7\n" for i in range(40)))
-    dataset = modalities.get("series").read(path)
-    assert "1 rows are left out, such as row 8 (2 cells, the header has 3)" in modalities.get("series").describe(
-        dataset
-    )
+    told = modalities.get("series").describe(modalities.get("series").read(path))
+    assert "rows that cannot be read are left out (1), such as row 8 (2 cells, the header has 3)" in told
 
 
 def test_events_with_broken_rows(tmp_path):
@@ -150,7 +160,7 @@ def test_edges_are_left_out_but_nodes_are_needed(tmp_path):
     (tmp_path / "edges.csv").write_text("source,target\n0,1\n1\n1,2\n2,0\n")
     dataset = modalities.get("graph").read(tmp_path)
     assert dataset.graph.edges == 6
-    assert "1 edges are left out, such as row 2" in modalities.get("graph").describe(dataset)
+    assert "edges that cannot be read are left out (1), such as row 2" in modalities.get("graph").describe(dataset)
     (tmp_path / "nodes.csv").write_text("id,f\n0,1\n1\n2,3\n")
     with pytest.raises(DataError, match=r"nodes\.csv: 1 of 3 rows cannot be read, such as row 2"):
         modalities.get("graph").read(tmp_path)

@@ -52,7 +52,7 @@ class Loaded(NamedTuple):
         if not self.broken:
             return []
         row, reason = next(iter(self.broken.items()))
-        return [f"{len(self.broken):,} {item} are left out, such as row {row + 1:,} ({reason})"]
+        return [f"{item} that cannot be read are left out ({len(self.broken):,}), such as row {row + 1:,} ({reason})"]
 
 
 def column_names(path: Path, *, holding: Callable[[Any], bool] = lambda kind: False) -> tuple[list[str], list[str]]:
@@ -70,8 +70,7 @@ def column_names(path: Path, *, holding: Callable[[Any], bool] = lambda kind: Fa
         if suffix in _JSON:
             return _json_table(path).table.column_names, []
         if suffix != ".parquet":
-            with _csv_reading(path, []) as options:
-                return _csv().open_csv(path, **options).schema.names, []
+            return _csv_names(path), []
         import pyarrow.parquet as parquet
 
         schema = parquet.read_schema(path)
@@ -174,43 +173,59 @@ def _fixed_width(arrow: Any, kind: Any) -> bool:
     return bool(arrow.types.is_primitive(kind) or arrow.types.is_dictionary(kind))
 
 
-def _csv() -> Any:
+def _csv_names(path: Path) -> list[str]:
+    """The columns of a CSV or TSV file, from its beginning alone unless that is broken."""
+    import pyarrow as arrow
     from pyarrow import csv
 
-    return csv
+    options = _csv_options(path)
+    try:
+        names: list[str] = csv.open_csv(path, **options).schema.names
+    except arrow.ArrowInvalid:
+        names = _csv_table(path).table.column_names
+    return names
 
 
-@contextmanager
-def _csv_reading(path: Path, faults: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
-    """Options of Arrow's readers for a CSV or TSV file. What is wrong with a record, the header being 1, is noted."""
-
-    def skip(record: Any) -> str:
-        if record.number is None:
-            return "error"
-        cells = "1 cell" if record.actual_columns == 1 else f"{record.actual_columns:,} cells"
-        faults.append((record.number, f"{cells}, the header has {record.expected_columns:,}"))
-        return "skip"
+def _csv_table(path: Path) -> Loaded:
+    import pyarrow as arrow
+    from pyarrow import csv
 
     check_memory(_TEXT_FACTOR * path.stat().st_size, f"{path}: the table")
+    options = _csv_options(path)
+    try:
+        return Loaded(csv.read_csv(path, **options), {})
+    except arrow.ArrowInvalid:
+        # Arrow hands over the text of a broken row, and for that it must be UTF-8.
+        content = io.BytesIO(path.read_bytes().decode("utf-8-sig", "replace").encode())
+        broken: dict[int, str] = {}
+        options["parse_options"].invalid_row_handler = lambda row: _noted(row, broken)
+        table = csv.read_csv(content, **options)
+        _check_broken(path, broken, len(table) + len(broken))
+        return Loaded(_with_gaps(table, list(broken)), broken)
+
+
+def _csv_options(path: Path) -> dict[str, Any]:
+    """Of Arrow's readers, for this file."""
+    from pyarrow import csv
+
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline(2**16)
     tab = path.suffix.lower() == ".tsv" or ("\t" in header and "," not in header)
     delimiter = "\t" if tab else ";" if ";" in header and "," not in header else ","
-    csv = _csv()
-    yield {
-        "read_options": csv.ReadOptions(use_threads=False),  # with threads, records have no numbers
-        "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
+    return {
+        "read_options": csv.ReadOptions(use_threads=False),  # with threads, broken rows have no numbers
+        "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         "convert_options": csv.ConvertOptions(strings_can_be_null=True, null_values=[""]),
     }
 
 
-def _csv_table(path: Path) -> Loaded:
-    faults: list[tuple[int, str]] = []
-    with _csv_reading(path, faults) as options:
-        table = _csv().read_csv(path, **options)
-    broken = {number - 2: reason for number, reason in faults}
-    _check_broken(path, broken, len(table) + len(broken))
-    return Loaded(_with_gaps(table, list(broken)), broken)
+def _noted(row: Any, broken: dict[int, str]) -> str:
+    """What Arrow is to do with a broken row, which is noted with its number, and what is wrong with it."""
+    if row.number is None:
+        return "error"
+    cells = "1 cell" if row.actual_columns == 1 else f"{row.actual_columns:,} cells"
+    broken[row.number - 2] = f"{cells}, the header has {row.expected_columns:,}"  # the header is 1
+    return "skip"
 
 
 def _with_gaps(table: Any, gaps: list[int]) -> Any:
