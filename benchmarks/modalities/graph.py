@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from graph_settings import ARMS, PUBLISHED, PUBLISHED_RANDOM, SMALL, TRIED, Arm
+from graph_settings import ARMS, PUBLISHED, PUBLISHED_RANDOM, TRIED, Arm
 from torch import Tensor
 
 from twofold.evaluation import Measurement, Task
@@ -111,7 +111,7 @@ def run(dataset: Any, recipe: str, arm: Arm, seed: int) -> dict[str, Any]:
     untrained = measuring.untrained_copy(model)
     return {
         "trained": measured(dataset, model.embed(dataset, **whole)),
-        "untrained": measured(dataset, untrained.embed(dataset, **whole)),
+        "untrained": accuracies(next(iter(tasks_of(dataset).values())), untrained.embed(dataset, **whole)),
         "seconds": round(seconds, 1),
         "steps": trained.steps,
         "loss": trained.last["loss"],
@@ -200,7 +200,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def select(folder: Path, out: Path) -> None:
     """What each of ``TRIED`` reaches on Cora's validation nodes with seed 0, beside this script."""
-    dataset, (options, training) = graph_of("Cora", folder, out), SMALL
+    dataset, (options, training) = graph_of("Cora", folder, out), ARMS["Cora"]["bgrl"]
     split, found = dataset.splits[0], {}
     for name, (other, otherwise) in TRIED.items():
         path = out / f"select-{name.replace(' ', '-')}.json"
