@@ -107,6 +107,7 @@ class BothWays(torch.autograd.Function):
             for columns, (_, others) in zip(tiles.blocks, blocks, strict=True):
                 along_columns[columns] += total_of(others, 0, anchors.dtype)
             powers += blocks[0] if tiles.how.kept else []
+            del blocks, others  # before the next tile takes memory
         ctx.save_for_backward(anchors, candidates, scale, along_rows, along_columns, *powers)
         ctx.how = tiles.how
         return along_rows.log(), along_columns.log()
