@@ -58,6 +58,22 @@ def test_names_are_found_whatever_the_rows(tmp_path):
         assert tables.column_names(path) == (["word", "number"], [])
 
 
+@pytest.mark.parametrize(
+    ("header", "fine"),
+    [("5.1,3.5,1.4", False), ("-1,nan,2", False), ("0,1,2", True), ("1,2,3", True), ("5.1,b,2", True)],
+)
+def test_values_are_not_taken_for_names(header, fine, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{header}\n1,2,3\n")
+    if fine:
+        assert tables.column_names(path)[0] == header.split(",")
+    else:
+        with pytest.raises(
+            DataError, match=f"the first line must name the columns, and it holds numbers: {header[:3]}"
+        ):
+            tables.column_names(path)
+
+
 def test_a_broken_row_may_be_no_text(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("word,number\nbär,1\n".encode() + b"\xff\n" + "bär,2\n".encode() + b"b\xe4r,3\n")

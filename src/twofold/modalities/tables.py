@@ -183,7 +183,18 @@ def _csv_names(path: Path) -> list[str]:
         names: list[str] = csv.open_csv(path, **options).schema.names
     except arrow.ArrowInvalid:
         names = _csv_table(path).table.column_names
+    counted = [[str(i) for i in range(start, start + len(names))] for start in (0, 1)]  # as pandas names columns
+    if all(_is_number(name) for name in names) and names not in counted:
+        raise DataError(f"{path}: the first line must name the columns, and it holds numbers: {told(names)}")
     return names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _csv_table(path: Path) -> Loaded:
