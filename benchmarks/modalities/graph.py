@@ -54,9 +54,9 @@ from twofold.training.progress import NullProgress
 
 RESULT = Path(__file__).parent / "results" / "graph.json"
 SELECTION = RESULT.with_name("graph-selection.json")
-SEEDS, MORE = 3, 10
-"""Runs of a recipe on a graph; more where there is a published figure and a run takes less than a minute."""
-QUICK = ("dgi", "grace")
+SEEDS, MORE = 3, 5
+"""Runs of a recipe on a graph; more where there is a published figure and a run takes a minute or two."""
+QUICK = ("dgi", "grace", "bgrl")
 RECIPES = ("dgi", "grace", "bgrl", "graphmae", "gca", "simclr")
 TRAINING: dict[str, Any] = {"precision": "float32", "workers": 0}
 NODES, BLOCKS, WIDTH = 100_000, 100, 64

@@ -22,7 +22,7 @@ Arm = tuple[dict[str, Any], dict[str, Any]]
 
 ARMS: dict[str, dict[str, Arm]] = {
     "Cora": {
-        "grace": ({}, {"batch_size": 2708, "epochs": 200}),
+        "grace": ({}, {"batch_size": 2708, "epochs": 400}),
         "gca": ({}, {"batch_size": 2708, "epochs": 200}),
         "dgi": ({}, {"epochs": 200}),
         "bgrl": ({"encoder": "gcn-w256-bn", "views": "grace"}, {"epochs": 300}),

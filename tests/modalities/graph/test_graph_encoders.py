@@ -15,6 +15,9 @@ NODE = {"modality": "graph", "level": "node", "features": 6, "normalize": "none"
 GRAPH = NODE | {"level": "graph"}
 
 
+WIDER = ("gcn-w8-i12-d3-bn-linear", "gat-w8-i12-bn-linear")
+
+
 @pytest.fixture
 def graph():
     draw = torch.Generator().manual_seed(0)
@@ -48,7 +51,9 @@ def test_directed_and_weighted_edges_speak_to_their_target(graph):
     assert a[1, 0] == pytest.approx(2 / (1 * 3) ** 0.5)
 
 
-@pytest.mark.parametrize("name", [*ENCODERS, "gcn-w8-d3-relu-bn", "gin-w5-d2", "sage-w8", "gat-w8-d1", "gat-w8-h2"])
+@pytest.mark.parametrize(
+    "name", [*ENCODERS, "gcn-w8-d3-relu-bn", "gin-w5-d2", "sage-w8", "gat-w8-d1", "gat-w8-h2", *WIDER]
+)
 @pytest.mark.parametrize("spec", [NODE, GRAPH])
 def test_every_encoder_gives_a_row_a_sample(name, spec, graph):
     encoder = make_encoder(name, spec)
@@ -64,6 +69,18 @@ def test_every_encoder_gives_a_row_a_sample(name, spec, graph):
     with torch.device("meta"):
         shell = make_encoder(name, spec)
     assert {n: p.shape for n, p in shell.state_dict().items()} == {n: p.shape for n, p in encoder.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", WIDER)
+def test_the_layers_before_the_last_may_be_wider_and_the_last_be_linear(name, graph):
+    backbone = make_encoder(name, NODE).backbone
+    widths = [layer.lin.weight.shape[0] for layer in backbone.convolutions]
+    assert widths == [12] * (len(widths) - 1) + [8]
+    *first, last = zip(backbone.norms, backbone.activations, strict=True)
+    assert all(isinstance(part, torch.nn.Identity) for part in last)
+    assert not any(isinstance(part, torch.nn.Identity) for parts in first for part in parts)
+    rows = make_encoder(name, NODE)(NodeBatch(graph))
+    assert rows.min() < 0 < rows.max()
 
 
 @pytest.mark.parametrize("name", [f"{name}-w8-p50" for name in ENCODERS] + ["gat-w8-a50"])

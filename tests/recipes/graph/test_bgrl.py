@@ -43,6 +43,14 @@ def test_the_teacher_starts_from_weights_of_its_own_and_follows(recipe, citation
     assert all(torch.equal(value, settled[name]) for name, value in teacher.items())
 
 
+def test_the_predictor_may_have_norms(citations):
+    recipe = BGRL(encoder="gcn-w8-bn-linear", hidden_dim=16, norm="batch").build(citations.spec)
+    kinds = [type(part).__name__ for part in recipe.predictor]
+    assert kinds == ["BatchNorm1d", "PReLU", "Linear", "BatchNorm1d", "PReLU", "Linear"]
+    recipe(a_batch(recipe, citations))["total"].backward()
+    assert all(p.grad is not None for p in recipe.predictor.parameters())
+
+
 def test_no_gradient_reaches_the_teacher(recipe, citations):
     recipe(a_batch(recipe, citations))["total"].backward()
     assert all(p.grad is None for p in recipe.teacher.parameters())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,8 @@ class BGRL(Recipe):
     Args:
         momentum: m at the start.
         hidden_dim: Width of the predictor.
+        norm: Of the predictor: none, as in the authors' code, or batch, before each of its two linear layers, with an
+            activation; for encoders that end without a norm, such as ``gcn-bn-linear``.
     """
 
     card: ClassVar[Card] = Card(
@@ -48,12 +50,21 @@ class BGRL(Recipe):
     preferred_views: ClassVar[str] = "bgrl"
     preferred_encoder: ClassVar[str | None] = "gcn-w256-bn"
 
-    def __init__(self, *, momentum: Fraction = 0.99, hidden_dim: PositiveInt = 512, **common: Any) -> None:
+    def __init__(
+        self,
+        *,
+        momentum: Fraction = 0.99,
+        hidden_dim: PositiveInt = 512,
+        norm: Literal["none", "batch"] = "none",
+        **common: Any,
+    ) -> None:
         super().__init__(**common)
-        self.momentum, self.hidden_dim = momentum, hidden_dim
+        self.momentum, self.hidden_dim, self.norm = momentum, hidden_dim, norm
 
     def build_heads(self, dim: int, spec: Mapping[str, Any]) -> None:
-        self.predictor = mlp_head(dim, self.hidden_dim, dim, norm="none", activation=nn.PReLU)
+        self.predictor = mlp_head(dim, self.hidden_dim, dim, norm=self.norm, activation=nn.PReLU)
+        if self.norm == "batch":
+            self.predictor = nn.Sequential(nn.BatchNorm1d(dim), nn.PReLU(), *self.predictor)
         self.teacher = Teacher(self.encoder)
         self.teacher.module.apply(_draw_again)
 

@@ -20,6 +20,8 @@ from twofold.modalities.graph.propagation import propagate
 class Stack(nn.Module):
     """Convolutions one after the other, each followed by a norm over the batch, if asked for, and an activation.
 
+    The last one may be followed by neither.
+
     They compute in float32 under autocast too: sums over hundreds of neighbours need it.
 
     Args:
@@ -27,6 +29,7 @@ class Stack(nn.Module):
         widths: Of what each gives.
         activation: Makes the activation from a width.
         momentum: Of the norms' running statistics; None: no norms.
+        linear: Whether the last layer is a convolution and nothing else.
         joined: Give the outputs of all layers side by side rather than the last one's.
         dropout: Percentage of each layer's inputs that are dropped in training.
 
@@ -46,6 +49,7 @@ class Stack(nn.Module):
         *,
         activation: Callable[[int], nn.Module],
         momentum: float | None = None,
+        linear: bool = False,
         joined: bool = False,
         dropout: int = 0,
     ) -> None:
@@ -54,8 +58,10 @@ class Stack(nn.Module):
         self.dropout = nn.Dropout(dropout / 100) if dropout else nn.Identity()
         self.convolutions = nn.ModuleList(convolutions)
         norms = [nn.Identity() if momentum is None else nn.BatchNorm1d(width, momentum=momentum) for width in widths]
-        self.norms = nn.ModuleList(norms)
-        self.activations = nn.ModuleList(activation(width) for width in widths)
+        activations = [activation(width) for width in widths]
+        if linear:
+            norms[-1], activations[-1] = nn.Identity(), nn.Identity()
+        self.norms, self.activations = nn.ModuleList(norms), nn.ModuleList(activations)
         self.joined = joined
         self.dim = sum(widths) if joined else widths[-1]
 
@@ -122,6 +128,7 @@ class GCN(Stack):
         relu: ReLU in place of PReLU with one slope a feature.
         bn: Batch normalization before each activation. Its running statistics are nearly those of the last step, as
             in BGRL's code (momentum 0.99 in torch's sense).
+        linear: As of :class:`Stack`.
         dropout: As of :class:`Stack`.
     """
 
@@ -134,12 +141,13 @@ class GCN(Stack):
         inner: int | None = None,
         relu: bool = False,
         bn: bool = False,
+        linear: bool = False,
         dropout: int = 0,
     ) -> None:
         widths = [inner or 2 * width] * (depth - 1) + [width]
         made: list[nn.Module] = [Convolution(before, after) for before, after in pairwise([features, *widths])]
         activation, momentum = _relu if relu else nn.PReLU, 0.99 if bn else None
-        super().__init__(made, widths, activation=activation, momentum=momentum, dropout=dropout)
+        super().__init__(made, widths, activation=activation, momentum=momentum, linear=linear, dropout=dropout)
         self.takes_features = dropout == 0
 
     def edges(self, graph: Graph) -> tuple[Any, ...]:
@@ -173,6 +181,7 @@ class GAT(Stack):
         *,
         inner: int | None = None,
         bn: bool = False,
+        linear: bool = False,
         dropout: int = 0,
         attention_dropout: int = 0,
         heads: int = 4,
@@ -188,7 +197,9 @@ class GAT(Stack):
             Attention(before, after // heads, heads, attention_dropout / 100)
             for before, after in pairwise([features, *widths])
         ]
-        super().__init__(made, widths, activation=_one_slope, momentum=0.1 if bn else None, dropout=dropout)
+        super().__init__(
+            made, widths, activation=_one_slope, momentum=0.1 if bn else None, linear=linear, dropout=dropout
+        )
         self.takes_features = dropout == 0
 
     def edges(self, graph: Graph) -> tuple[Any, ...]:
