@@ -25,7 +25,10 @@ ARMS: dict[str, dict[str, Arm]] = {
         "grace": ({}, {"batch_size": 2708, "epochs": 400}),
         "gca": ({}, {"batch_size": 2708, "epochs": 200}),
         "dgi": ({}, {"epochs": 200}),
-        "bgrl": ({"encoder": "gcn-w256-bn", "views": "grace"}, {"epochs": 300}),
+        "bgrl": (
+            {"encoder": "gcn-w512-bn-m1-linear", "views": "bgrl-cora", "norm": "batch"},
+            {"epochs": 100, "lr": 1e-3},
+        ),
         "simclr": ({"encoder": "gcn-w128-relu", "temperature": 0.4}, {"batch_size": 2708, "epochs": 200, "lr": 5e-4}),
         "graphmae": ({"epsilon": 1e-12}, {"epochs": 1000, "warmup": 0.0}),
     },
@@ -39,7 +42,10 @@ ARMS: dict[str, dict[str, Arm]] = {
             {"batch_size": 3327, "epochs": 50, "lr": 1e-3},
         ),
         "dgi": ({}, {"epochs": 40}),
-        "bgrl": ({"encoder": "gcn-w256-bn", "views": "grace", "momentum": 0.9}, {"epochs": 150}),
+        "bgrl": (
+            {"encoder": "gcn-w512-bn-m1-linear", "views": "bgrl-citeseer", "norm": "batch"},
+            {"epochs": 50, "lr": 5e-4},
+        ),
         "simclr": (
             {"encoder": "gcn-w256", "views": "grace-citeseer", "temperature": 0.9},
             {"batch_size": 3327, "epochs": 50, "lr": 1e-3},

@@ -15,7 +15,7 @@ NODE = {"modality": "graph", "level": "node", "features": 6, "normalize": "none"
 GRAPH = NODE | {"level": "graph"}
 
 
-WIDER = ("gcn-w8-i12-d3-bn-linear", "gat-w8-i12-bn-linear")
+WIDER = ("gcn-w8-i12-d3-bn-linear", "gat-w8-i12-bn-m5-linear")
 
 
 @pytest.fixture
@@ -79,6 +79,7 @@ def test_the_layers_before_the_last_may_be_wider_and_the_last_be_linear(name, gr
     *first, last = zip(backbone.norms, backbone.activations, strict=True)
     assert all(isinstance(part, torch.nn.Identity) for part in last)
     assert not any(isinstance(part, torch.nn.Identity) for parts in first for part in parts)
+    assert [norm.momentum for norm, _ in first] == ([0.05] if "m5" in name else [0.99, 0.99])
     rows = make_encoder(name, NODE)(NodeBatch(graph))
     assert rows.min() < 0 < rows.max()
 

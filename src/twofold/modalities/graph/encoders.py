@@ -19,7 +19,15 @@ __all__ = ["ENCODERS", "GraphEncoder", "check_name", "make_encoder"]
 
 AnyFeatures = TypeVar("AnyFeatures", Tensor, Features)
 
-_OPTIONS = {"w": "width", "i": "inner", "d": "depth", "p": "dropout", "a": "attention_dropout", "h": "heads"}
+_OPTIONS = {
+    "w": "width",
+    "i": "inner",
+    "d": "depth",
+    "p": "dropout",
+    "a": "attention_dropout",
+    "h": "heads",
+    "m": "momentum",
+}
 _FLAGS = {"relu": "r", "bn": "b", "linear": "l"}
 
 
@@ -103,9 +111,9 @@ def _stack(kind: Callable[..., nn.Module], *, pool: str = "mean") -> Callable[..
 
 
 ENCODERS: dict[str, tuple[Callable[..., nn.Module], str]] = {
-    "gcn": (_stack(GCN), "widrblp"),
+    "gcn": (_stack(GCN), "widrbmlp"),
     "sage": (_stack(SAGE), "wdbp"),
-    "gat": (_stack(GAT), "widblpah"),
+    "gat": (_stack(GAT), "widbmlpah"),
     "gin": (_stack(GIN, pool="sum"), "wdp"),
 }
 """Name → function of the spec, and the letters of the options it takes."""
@@ -118,7 +126,7 @@ def make_encoder(encoder: str | nn.Module, spec: Mapping[str, Any]) -> nn.Module
 
     - ``gcn`` (two graph convolutions, 512 and 256 wide, PReLU), ``gcn-w128-relu``, ``gcn-d1-w512`` (DGI's),
       ``gcn-w128-bn`` (with batch norm, as in BGRL), ``gcn-w128-i512`` (the layer before is 512 wide),
-      ``gcn-bn-linear`` (no norm and no activation after the last layer);
+      ``gcn-bn-m1-linear`` (running statistics that follow by 1 % a step; no norm or activation after the last layer);
     - ``sage``, ``gat``: the same with mean aggregation, and with attention over neighbours; ``gat-p20-a10`` drops 20 %
       of each layer's inputs, as any of these can, and 10 % of the attention's weights; ``gat-h2`` has two heads, not
       four;

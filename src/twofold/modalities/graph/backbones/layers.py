@@ -126,8 +126,10 @@ class GCN(Stack):
         depth: Number of layers.
         inner: Width of all layers but the last; None: twice ``width``, as in GRACE.
         relu: ReLU in place of PReLU with one slope a feature.
-        bn: Batch normalization before each activation. Its running statistics are nearly those of the last step, as
-            in BGRL's code (momentum 0.99 in torch's sense).
+        bn: Batch normalization before each activation.
+        momentum: By how many per cent of the way its running statistics follow a step's. With 99, as in BGRL's code,
+            they are nearly those of the last step; with 1 they are, after some dozen steps, largely those that they
+            started with (mean 0, deviation 1), and the embedding is much more linear than the network in training.
         linear: As of :class:`Stack`.
         dropout: As of :class:`Stack`.
     """
@@ -141,13 +143,14 @@ class GCN(Stack):
         inner: int | None = None,
         relu: bool = False,
         bn: bool = False,
+        momentum: int = 99,
         linear: bool = False,
         dropout: int = 0,
     ) -> None:
         widths = [inner or 2 * width] * (depth - 1) + [width]
         made: list[nn.Module] = [Convolution(before, after) for before, after in pairwise([features, *widths])]
-        activation, momentum = _relu if relu else nn.PReLU, 0.99 if bn else None
-        super().__init__(made, widths, activation=activation, momentum=momentum, linear=linear, dropout=dropout)
+        activation, share = _relu if relu else nn.PReLU, momentum / 100 if bn else None
+        super().__init__(made, widths, activation=activation, momentum=share, linear=linear, dropout=dropout)
         self.takes_features = dropout == 0
 
     def edges(self, graph: Graph) -> tuple[Any, ...]:
@@ -181,6 +184,7 @@ class GAT(Stack):
         *,
         inner: int | None = None,
         bn: bool = False,
+        momentum: int = 10,
         linear: bool = False,
         dropout: int = 0,
         attention_dropout: int = 0,
@@ -198,7 +202,12 @@ class GAT(Stack):
             for before, after in pairwise([features, *widths])
         ]
         super().__init__(
-            made, widths, activation=_one_slope, momentum=0.1 if bn else None, linear=linear, dropout=dropout
+            made,
+            widths,
+            activation=_one_slope,
+            momentum=momentum / 100 if bn else None,
+            linear=linear,
+            dropout=dropout,
         )
         self.takes_features = dropout == 0
 
