@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from graph_settings import ARMS, PUBLISHED, PUBLISHED_RANDOM, TRIED, Arm
+from graph_settings import ARMS, PUBLISHED, PUBLISHED_RANDOM, SMALL, TRIED, Arm
 from torch import Tensor
 
 from twofold.evaluation import Measurement, Task
@@ -200,7 +200,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def select(folder: Path, out: Path) -> None:
     """What each of ``TRIED`` reaches on Cora's validation nodes with seed 0, beside this script."""
-    dataset, (options, training) = graph_of("Cora", folder, out), ARMS["Cora"]["bgrl"]
+    dataset, (options, training) = graph_of("Cora", folder, out), SMALL
     split, found = dataset.splits[0], {}
     for name, (other, otherwise) in TRIED.items():
         path = out / f"select-{name.replace(' ', '-')}.json"
