@@ -24,8 +24,8 @@ class DGI(Recipe):
     projector, no normalization, no stop-gradient. The summary is that of the nodes in the batch, by default all. The
     authors stop when the training loss has not fallen for 20 epochs; here the number of epochs is fixed.
 
-    Measured here, three seeds: Cora's public split 82.2 ± 0.4 % in 200 steps (untrained 71.4, published 82.3), CiteSeer
-    72.8 ± 0.8 % in 40 (67.0, 71.8), Photo 91.7 % (90.7); docs/modalities/graph.md.
+    Measured here, five seeds: Cora's public split 81.8 ± 0.4 % in 200 steps (untrained 71.4, published 82.3), CiteSeer
+    72.4 ± 0.8 % in 40 (67.0, 71.8); three: Photo 91.7 % (90.7); docs/modalities/graph.md.
     """
 
     card: ClassVar[Card] = Card(

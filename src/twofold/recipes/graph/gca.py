@@ -22,7 +22,7 @@ class GCA(GRACE):
     other sets: ``gca-degree-photo``, ``-computers``, ``-cs``, ``-wikics``. For Photo they take ``temperature=0.3``,
     ``projection_dim=64``, ``encoder="gcn-w256-relu"``, lr 0.1 and 2000 epochs.
 
-    Measured here, three seeds: Cora's public split 79.9 ± 1.2 % (GRACE 80.2 ± 1.3), CiteSeer 71.0 ± 0.7 % (70.9 ± 0.4),
+    Measured here, three seeds: Cora's public split 79.9 ± 1.2 % (GRACE 80.3 ± 2.2), CiteSeer 71.0 ± 0.7 % (69.9 ± 1.4),
     Photo 89.7 ± 0.2 % with 512 contrasted nodes (88.0 ± 0.9, untrained 90.4); docs/modalities/graph.md.
 
     Args:

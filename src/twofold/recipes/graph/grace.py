@@ -30,9 +30,9 @@ class GRACE(Recipe):
     contrasted in each step; with a smaller ``batch_size`` so many random ones are, in the whole graph all the same. The
     authors keep the learning rate constant, here it warms up and falls.
 
-    Measured here, three seeds: Cora's public split 80.2 ± 1.3 % in 200 steps (untrained 62.4, published 81.9), CiteSeer
-    70.9 ± 0.4 % in 50 (64.5, 71.2); with 512 contrasted nodes on Photo it loses to the untrained encoder, 88.0 %
-    against 90.4; docs/modalities/graph.md.
+    Measured here, five seeds: Cora's public split 80.3 ± 2.2 % in 400 steps (untrained 62.4, published 81.9), random
+    splits 82.9 ± 0.6 % (published 83.3); CiteSeer 69.9 ± 1.4 % in 50 (64.5, 71.2), 71.1 ± 0.7 % (72.1); with 512
+    contrasted nodes on Photo it loses to the untrained encoder, 88.0 % against 90.4; docs/modalities/graph.md.
 
     Args:
         temperature: τ.
