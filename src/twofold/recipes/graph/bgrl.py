@@ -29,9 +29,9 @@ class BGRL(Recipe):
     The authors train for 10 000 epochs (warm-up 1000), with lr 1e-4 and ``views="bgrl-photo"`` on Photo, 5e-4 and
     ``bgrl-computers`` on Computers, 1e-5 and ``bgrl-cs`` on CS.
 
-    Measured here, five seeds, with ``encoder="gcn-w512-bn-m1-linear"``, ``norm="batch"`` and the views ``bgrl-cora`` and
-    ``bgrl-citeseer``: Cora's public split 80.9 ± 0.9 % in 100 steps (untrained 76.7, published 82.7), CiteSeer 70.8 ±
-    1.3 % in 50 (66.6, 71.1); docs/modalities/graph.md.
+    Measured here, five seeds, with ``encoder="gcn-w512-bn-m1-linear"``, ``norm="batch"`` and the views ``bgrl-cora``
+    and ``bgrl-citeseer``: Cora's public split 80.9 ± 0.9 % in 100 steps (untrained 76.7, published 82.7), CiteSeer
+    70.8 ± 1.3 % in 50 (66.6, 71.1); docs/modalities/graph.md.
 
     Args:
         momentum: m at the start.
