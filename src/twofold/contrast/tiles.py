@@ -121,19 +121,23 @@ class RowTiles:
         origin = origin.masked_fill(origin.isneginf(), 0.0)  # a row without candidates
         return [logits.sub_(origin[:, None]).exp_()], origin
 
+    def block(self, rows: slice, columns: slice) -> Tensor:
+        """One block of :meth:`powers`, for those who need no other at the time; only where they are formed directly."""
+        if len(self.blocks) == 1:
+            return self.powers(rows)[0][0]
+        powers = product(self.anchors[rows] * self.scale[rows, None], self.candidates[columns]).exp_()
+        if self._left_out is not None:
+            leave_out(powers, self._left_out.positions[rows] - columns.start)
+        return powers
+
     def doubtful(self, totals: Tensor) -> bool:
         """Whether weights may have driven direct sums out of range; they must then be formed anew, not directly."""
         return self.how.direct and self.weighted and not in_range(totals)
 
     def _direct(self, rows: slice) -> list[Tensor]:
-        scale = self.scale[rows, None]
         if len(self.blocks) > 1:
-            scaled = self.anchors[rows] * scale
-            powers = [product(scaled, self.candidates[columns]).exp_() for columns in self.blocks]
-            if self._left_out is not None:
-                for block, columns in zip(powers, self.blocks, strict=True):
-                    leave_out(block, self._left_out.positions[rows] - columns.start)
-            return powers
+            return [self.block(rows, columns) for columns in self.blocks]
+        scale = self.scale[rows, None]
         if self._asked is None:
             return [self._leave_out(self._product(self.anchors[rows] * scale).exp_(), rows, 0.0)]
         similarity = self.similarity(rows)
@@ -193,9 +197,9 @@ class Buffer:
             return convolved.product(left, right)  # which takes its own memory
         return product_into(self._tile(len(left), len(right)), left, right)
 
-    def times(self, tile: Tensor, factor: Tensor | float, *, again: bool = True) -> Tensor:
-        """``tile * factor``, in the type of ``tile``; in new memory if this is not to be used ``again``."""
-        return torch.mul(tile, factor, out=self._tile(*tile.shape)) if again else tile * factor
+    def times(self, tile: Tensor, factor: Tensor | float) -> Tensor:
+        """``tile * factor``, in the type of ``tile``."""
+        return torch.mul(tile, factor, out=self._tile(*tile.shape))
 
     def sums(self, rows: Tensor, columns: Tensor) -> Tensor:
         """``rows[:, None] + columns``, both of the type of the memory."""

@@ -99,15 +99,14 @@ class BothWays(torch.autograd.Function):
         ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, largest: float, tile: int | None
     ) -> tuple[Tensor, Tensor]:
         tiles = RowTiles(anchors, candidates, scale, None, tile, largest=largest, two_at_once=True)
-        along_rows, along_columns = anchors.new_empty(len(anchors)), anchors.new_zeros(len(candidates))
+        along_rows, along_columns = anchors.new_zeros(len(anchors)), anchors.new_zeros(len(candidates))
         powers: list[Tensor] = []
         for rows in tiles:
-            blocks = _both_powers(tiles, rows, scale)
-            along_rows[rows] = sum(total_of(own, 1, anchors.dtype) for own, _ in blocks)
-            for columns, (_, others) in zip(tiles.blocks, blocks, strict=True):
+            for columns in tiles.blocks:
+                own, others = _both_powers(tiles, rows, columns, scale)
+                along_rows[rows] += total_of(own, 1, anchors.dtype)
                 along_columns[columns] += total_of(others, 0, anchors.dtype)
-            powers += blocks[0] if tiles.how.kept else []
-            del blocks, others  # before the next tile takes memory
+                powers += [own, others] if tiles.how.kept else []
         ctx.save_for_backward(anchors, candidates, scale, along_rows, along_columns, *powers)
         ctx.how = tiles.how
         return along_rows.log(), along_columns.log()
@@ -121,9 +120,8 @@ class BothWays(torch.autograd.Function):
         forces = _forces(tiles.candidates, tiles.how, len(candidates))
         of_anchors, of_candidates = torch.zeros_like(anchors), torch.zeros_like(candidates)
         for number, rows in enumerate(tiles):
-            known = kept_tile(kept, number)
-            blocks = [known] if known else _both_powers(tiles, rows, scale)
-            for columns, (own, others) in zip(tiles.blocks, blocks, strict=True):
+            for columns in tiles.blocks:
+                own, others = kept_tile(kept, number) or _both_powers(tiles, rows, columns, scale)
                 pull = _pull(own, others, force[rows], counterforce[columns], forces, in_place=not kept)
                 add_product(of_anchors[rows], pull, tiles.turned[:, columns])
                 add_transposed(of_candidates[columns], pull, anchors[rows])
@@ -131,16 +129,14 @@ class BothWays(torch.autograd.Function):
         return of_anchors, of_candidates, of_scale, None, None
 
 
-def _both_powers(tiles: RowTiles, rows: slice, scale: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Powers for the softmax along rows and along columns, of each block: the same tensor if k is the same for all."""
+def _both_powers(tiles: RowTiles, rows: slice, columns: slice, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Powers of a block for the softmax along rows and along columns: the same tensor if k is the same for all."""
     if scale.ndim == 0:
-        return [(powers, powers) for powers in tiles.powers(rows)[0]]
-    made, scale = [], scale.to(tiles.how.dtype)
-    for columns in tiles.blocks:
-        similarity = tiles.similarity(rows, columns)
-        own = tiles.second.times(similarity, scale[rows, None], again=len(tiles.blocks) == 1).exp_()
-        made.append((own, similarity.mul_(scale[columns]).exp_()))
-    return made
+        powers = tiles.block(rows, columns)
+        return powers, powers
+    similarity, scale = tiles.similarity(rows, columns), scale.to(tiles.how.dtype)
+    own = tiles.second.times(similarity, scale[rows, None]).exp_()
+    return own, similarity.mul_(scale[columns]).exp_()
 
 
 def _forces(like: Tensor, how: How, columns: int) -> Buffer:
