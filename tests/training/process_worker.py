@@ -211,3 +211,4 @@ def main() -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main()
+    distributed.leave(0)
