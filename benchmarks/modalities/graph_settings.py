@@ -35,7 +35,7 @@ ARMS: dict[str, dict[str, Arm]] = {
         "gca": ({}, {"batch_size": 2708, "epochs": 200}),
         "dgi": ({}, {"epochs": 200}),
         "bgrl": (
-            {"encoder": "gcn-w512-bn-m1-linear", "views": "bgrl-cora", "norm": "batch"},
+            {"encoder": "gcn-w512-bn-m1-linear", "views": "bgrl-cora", "predictor_norm": "batch"},
             {"epochs": 100, "lr": 1e-3},
         ),
         "simclr": ({"encoder": "gcn-w128-relu", "temperature": 0.4}, {"batch_size": 2708, "epochs": 200, "lr": 5e-4}),
@@ -52,7 +52,7 @@ ARMS: dict[str, dict[str, Arm]] = {
         ),
         "dgi": ({}, {"epochs": 40}),
         "bgrl": (
-            {"encoder": "gcn-w512-bn-m1-linear", "views": "bgrl-citeseer", "norm": "batch"},
+            {"encoder": "gcn-w512-bn-m1-linear", "views": "bgrl-citeseer", "predictor_norm": "batch"},
             {"epochs": 50, "lr": 5e-4},
         ),
         "simclr": (
@@ -115,7 +115,7 @@ TRIED: dict[str, Arm] = {
     "BGRL's views for CS": ({"views": "bgrl-cs"}, {}),
     "100 steps": ({}, {"epochs": 100}),
     "as GraphMAE's authors": (WIDE, {"epochs": 100, "lr": 1e-3}),
-    "so, 30 steps": (WIDE, {"epochs": 30, "lr": 1e-3}),
-    "so, the rate rising to 1e-4": (WIDE, {"epochs": 100, "lr": 1e-4, "warmup": 1.0}),
+    "as they, 30 steps": (WIDE, {"epochs": 30, "lr": 1e-3}),
+    "as they, the rate rising to 1e-4": (WIDE, {"epochs": 100, "lr": 1e-4, "warmup": 1.0}),
 }
 """For BGRL on Cora: in place of what ``SMALL`` has."""

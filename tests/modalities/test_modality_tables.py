@@ -143,7 +143,9 @@ def test_a_broken_row_is_no_gap_in_a_column(tmp_path):
     path.write_text("height,age\n1,30\n2\n3,50\n4,20\n")
     dataset = modalities.get("table").read(path)
     assert dataset.spec["columns"] == 2  # none of them marks gaps
-    assert "1 rows are left out, such as row 2 (1 cell, the header has 2)" in modalities.get("table").describe(dataset)
+    assert "Rows are left out (1), such as row 2 (1 cell, the header has 2)" in modalities.get("table").describe(
+        dataset
+    )
 
 
 def test_pairs_with_a_broken_row(tmp_path):

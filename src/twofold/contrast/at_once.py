@@ -29,8 +29,8 @@ def applies(anchors: Tensor, candidates: Tensor, rule: Rule | None) -> bool:
 class SummedAtOnce(torch.autograd.Function):
     """(anchors, candidates, scale, left out or None, matched) → Σ_i log Σ_j w_ij exp(k_i s_ij), 0-d.
 
-    A scale of which a gradient is wanted must be 0-d and not 0. If ``matched``, Σ_i k_i s_ii is subtracted: in the
-    matrix of powers, for one subtraction there spares the backward pass of a function of its own.
+    A scale of which a gradient is wanted must be 0-d and not 0. If ``matched``, Σ_i k_i s_ii is subtracted, and its
+    gradient in the matrix of powers: so it takes no backward pass of its own.
     """
 
     @staticmethod

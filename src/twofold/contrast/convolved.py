@@ -2,9 +2,9 @@
 
 A matrix (n, d) is a picture of n places with d channels, and a matrix (m, d) the weights of a convolution of one place
 with m outputs: what it gives is their product (n, m). torch multiplies float32 matrices on x86 processors by MKL, and
-convolves by oneDNN. On AMD's, MKL does not use the instructions for 512 bits, and oneDNN does; from Zen 5 on, whose
-units are as wide, it takes half the time (``benchmarks/speed/core.py`` shows both: its "three products" are MKL's).
-Elsewhere nothing is gained, so there nothing changes.
+convolves by oneDNN. On an AMD processor of the Zen 5 family, whose units are 512 bits wide, oneDNN took half the time
+of MKL (``benchmarks/speed/core.py`` shows both: its "three products" are MKL's). On an Intel processor MKL was as fast.
+So only that family and later ones of AMD's convolve; elsewhere nothing changes.
 """
 
 from __future__ import annotations
@@ -85,8 +85,7 @@ def _maker_and_family() -> tuple[str, int]:
         lines = (line.partition(":") for line in first.splitlines())
         told = {name.strip(): value.strip() for name, _, value in lines}
         return told.get("vendor_id", ""), int(told.get("cpu family", "0"))
-    words = (
-        platform.processor().replace(",", " ").split()
-    )  # as Windows has it: AMD64 Family 26 Model 2 ..., AuthenticAMD
+    # Windows says: AMD64 Family 26 Model 2 Stepping 1, AuthenticAMD
+    words = platform.processor().replace(",", " ").split()
     family = words[words.index("Family") + 1] if "Family" in words[:-1] else "0"
     return words[-1] if words else "", int(family) if family.isdecimal() else 0

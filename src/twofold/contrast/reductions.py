@@ -75,7 +75,7 @@ def logsumexp(
             found from the lengths of rows, on the CPU; on accelerators, which that would stall, the row's maximum is
             subtracted, which takes longer. With too small a value exponentials may overflow.
         matched: Candidate i is anchor i's own, and scale_i · s_ii is subtracted: without a rule, that is the cross
-            entropy of finding it. Not for rows with themselves.
+            entropy of finding it.
         tile: Rows to a tile; None chooses by size, 0 forces the dense path.
 
     Raises:
@@ -84,8 +84,8 @@ def logsumexp(
     """
     anchors, candidates = _check(anchors, candidates)
     check_reduction(reduction)
-    if matched and (anchors.shape != candidates.shape or candidates is anchors):
-        raise ValueError(f"matched needs as many candidates as anchors, others: {len(anchors)} and {len(candidates)}.")
+    if matched and len(anchors) != len(candidates):
+        raise ValueError(f"matched needs a candidate for each anchor, got {len(candidates)} for {len(anchors)}.")
     with full_precision(anchors):
         scale = _as_scale(scale, anchors)
         summed = reduction != "none" and torch.is_grad_enabled()  # so that a gradient can be formed early
@@ -97,7 +97,7 @@ def logsumexp(
             repulsion = logsumexp(
                 anchors, candidates, scale=scale, rule=rule, reduction=reduction, largest=largest, tile=tile
             )
-            return repulsion - attraction(anchors, candidates, scale, reduction)
+            return repulsion - paired_similarity(anchors, candidates, scale, reduction)
         if _is_dense(anchors, candidates, tile):
             return reduce_anchors(_dense_logsumexp(anchors, candidates, scale, rule), reduction)
         symmetric = candidates is anchors and is_mutual(rule)
@@ -109,7 +109,7 @@ def logsumexp(
         return total / len(anchors) if reduction == "mean" else total
 
 
-def attraction(anchors: Tensor, positives: Tensor, scale: Tensor, reduction: str) -> Tensor:
+def paired_similarity(anchors: Tensor, positives: Tensor, scale: Tensor, reduction: str) -> Tensor:
     """scale_i a_i · p_i, reduced; in fewer operations where all anchors have the same scale: batches may be small.
 
     Args:
@@ -117,6 +117,9 @@ def attraction(anchors: Tensor, positives: Tensor, scale: Tensor, reduction: str
         positives: ``(n, d)``.
         scale: 0-d or ``(n,)``.
         reduction: As in :func:`logsumexp`.
+
+    Raises:
+        ValueError: On another word for the reduction.
     """
     if scale.ndim or reduction == "none":
         return reduce_anchors(scale * (anchors * positives).sum(1), reduction)

@@ -86,9 +86,9 @@ class RowTiles:
         self.candidates = candidates.to(self.how.dtype)
         self.turned = turned(self.candidates, how.step)
         """``(d, m)``, for products of tiles with candidates."""
-        whole = how.kept or not how.direct or self._asked is not None
-        width = convolved.COLUMNS if self.turned.is_contiguous() and not whole else len(candidates)
-        self.blocks = spans(len(candidates), max(1, width))
+        plain = how.direct and not how.kept and self._asked is None
+        split = plain and convolved.pays((how.step, *self.candidates.shape), like=self.candidates)
+        self.blocks = spans(len(candidates), convolved.COLUMNS if split else max(1, len(candidates)))
         """The columns of the blocks that a tile's powers come in."""
         self.weighted = False
         """Whether the rule gave weights other than yes and no."""

@@ -112,6 +112,8 @@ def test_weights_start_root_two_as_wide_as_glorots():
         ("gcn-h2", "gcn has no option '-h2'; it has .*-relu, -bn"),
         ("gat-w6-h4", "4 heads cannot share a width of 6 equally; choose a multiple of 4"),
         ("gcn-w8-p100", "dropout is a percentage below 100, got 100"),
+        ("gcn-w8-bn-m101", "momentum is a percentage of 1 to 100, got 101"),
+        ("gat-w8-m5", "momentum [(]-m[)] is that of batch norms' statistics: add -bn, or leave it out"),
         ("gat-w8-a150", "attention_dropout is a percentage below 100, got 150"),
     ],
 )

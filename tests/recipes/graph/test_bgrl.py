@@ -44,7 +44,7 @@ def test_the_teacher_starts_from_weights_of_its_own_and_follows(recipe, citation
 
 
 def test_the_predictor_may_have_norms(citations):
-    recipe = BGRL(encoder="gcn-w8-bn-linear", hidden_dim=16, norm="batch").build(citations.spec)
+    recipe = BGRL(encoder="gcn-w8-bn-linear", hidden_dim=16, predictor_norm="batch").build(citations.spec)
     kinds = [type(part).__name__ for part in recipe.predictor]
     assert kinds == ["BatchNorm1d", "PReLU", "Linear", "BatchNorm1d", "PReLU", "Linear"]
     recipe(a_batch(recipe, citations))["total"].backward()

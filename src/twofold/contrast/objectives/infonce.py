@@ -28,7 +28,7 @@ from twofold.contrast.layout import (
     unit,
 )
 from twofold.contrast.pairs import Rule
-from twofold.contrast.reductions import attraction, logsumexp, logsumexp_both_ways
+from twofold.contrast.reductions import logsumexp, logsumexp_both_ways, paired_similarity
 
 
 def info_nce(
@@ -53,11 +53,11 @@ def info_nce(
     scale = inverse_temperature(temperature, anchors)
     largest = logit_bound(temperature, normalize=normalize)
     total = "sum" if reduction == "mean" else reduction  # divided once
-    if world_size() == 1 and positives is not anchors:
+    if world_size() == 1:
         losses = logsumexp(anchors, positives, scale=scale, reduction=total, largest=largest, matched=True)
     else:
         repulsion = logsumexp(anchors, gather(positives), scale=scale, reduction=total, largest=largest)
-        losses = repulsion - attraction(anchors, positives, scale, total)
+        losses = repulsion - paired_similarity(anchors, positives, scale, total)
     return losses / len(anchors) if reduction == "mean" else losses
 
 
@@ -148,7 +148,7 @@ def nt_xent(z: Tensor, *, temperature: Temperature, reduction: str = "mean", nor
     scale = inverse_temperature(temperature, z, views=z.shape[0])
     repulsion = _repulsion(flat, flat.not_self(), scale, temperature, reduction, normalize)
     if len(z) == 2 and scale.ndim == 0 and reduction == "mean":  # the same for both views of a sample
-        return repulsion - attraction(z[0], z[1], scale, reduction)
+        return repulsion - paired_similarity(z[0], z[1], scale, reduction)
     return repulsion - reduce_anchors(scale * positive_similarity(z), reduction)
 
 

@@ -168,7 +168,7 @@ def summary(dataset: Dataset) -> str:
         parts.append(label_sentence(dataset.labels, dataset.class_names, items="rows"))
     if dataset.skipped:
         name, reason = next(iter(dataset.skipped.items()))
-        parts.append(f"{len(dataset.skipped):,} rows are left out, such as {name} ({reason}).")
+        parts.append(f"Rows are left out ({len(dataset.skipped):,}), such as {name} ({reason}).")
     notes = getattr(dataset, "notes", [])
     parts += [f"{note[0].upper()}{note[1:]}." for note in notes[:_NOTES]]
     return " ".join(parts) + (f" And {len(notes) - _NOTES} more remarks." if len(notes) > _NOTES else "")

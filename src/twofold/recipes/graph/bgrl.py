@@ -29,14 +29,14 @@ class BGRL(Recipe):
     The authors train for 10 000 epochs (warm-up 1000), with lr 1e-4 and ``views="bgrl-photo"`` on Photo, 5e-4 and
     ``bgrl-computers`` on Computers, 1e-5 and ``bgrl-cs`` on CS.
 
-    Measured here, five seeds, with ``encoder="gcn-w512-bn-m1-linear"``, ``norm="batch"`` and the views ``bgrl-cora``
-    and ``bgrl-citeseer``: Cora's public split 80.9 ± 0.9 % in 100 steps (untrained 76.7, published 82.7), CiteSeer
-    70.8 ± 1.3 % in 50 (66.6, 71.1); docs/modalities/graph.md.
+    Measured here, five seeds, with ``encoder="gcn-w512-bn-m1-linear"``, ``predictor_norm="batch"`` and the views
+    ``bgrl-cora`` and ``bgrl-citeseer``: Cora's public split 80.9 ± 0.9 % in 100 steps (untrained 76.7, published 82.7),
+    CiteSeer 70.8 ± 1.3 % in 50 (66.6, 71.1); docs/modalities/graph.md.
 
     Args:
         momentum: m at the start.
         hidden_dim: Width of the predictor.
-        norm: Of the predictor: none, as in the authors' code, or batch, before each of its two linear layers, with an
+        predictor_norm: None, as in the authors' code, or batch, before each of its two linear layers, with an
             activation; for encoders that end without a norm, such as ``gcn-bn-linear``.
     """
 
@@ -56,15 +56,15 @@ class BGRL(Recipe):
         *,
         momentum: Fraction = 0.99,
         hidden_dim: PositiveInt = 512,
-        norm: Literal["none", "batch"] = "none",
+        predictor_norm: Literal["none", "batch"] = "none",
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self.momentum, self.hidden_dim, self.norm = momentum, hidden_dim, norm
+        self.momentum, self.hidden_dim, self.predictor_norm = momentum, hidden_dim, predictor_norm
 
     def build_heads(self, dim: int, spec: Mapping[str, Any]) -> None:
-        self.predictor = mlp_head(dim, self.hidden_dim, dim, norm=self.norm, activation=nn.PReLU)
-        if self.norm == "batch":
+        self.predictor = mlp_head(dim, self.hidden_dim, dim, norm=self.predictor_norm, activation=nn.PReLU)
+        if self.predictor_norm == "batch":
             self.predictor = nn.Sequential(nn.BatchNorm1d(dim), nn.PReLU(), *self.predictor)
         self.teacher = Teacher(self.encoder)
         self.teacher.module.apply(_draw_again)

@@ -41,7 +41,7 @@ class GraphMAE(Recipe):
     moves them for a thousand steps. ``epsilon=1e-12`` does the same; without it such a row gives no gradient.
 
     Measured here, three seeds: with that epsilon Cora's public split 83.3 ± 0.7 % in 1000 steps (untrained 77.4,
-    published 84.2), CiteSeer 72.2 ± 0.8 % in 300 (63.3, 73.4); without it, in ten folds with ``gin-p20``, MUTAG 88.0 ±
+    published 84.2), CiteSeer 72.2 ± 0.9 % in 300 (63.3, 73.4); without it, in ten folds with ``gin-p20``, MUTAG 88.0 ±
     1.4 % (86.5, 88.2), PROTEINS 75.2 ± 0.5 % (75.2, 75.3); docs/modalities/graph.md, docs/modalities/graph-level.md.
 
     Args:

@@ -127,11 +127,14 @@ class GCN(Stack):
         inner: Width of all layers but the last; None: twice ``width``, as in GRACE.
         relu: ReLU in place of PReLU with one slope a feature.
         bn: Batch normalization before each activation.
-        momentum: By how many per cent of the way its running statistics follow a step's. With 99, as in BGRL's code,
-            they are nearly those of the last step; with 1 they are, after some dozen steps, largely those that they
-            started with (mean 0, deviation 1), and the embedding is much more linear than the network in training.
+        momentum: By how many per cent of the way its running statistics follow a step's. With 99, BGRL's code's and
+            the default, they are nearly those of the last step; with 1 they are, after some dozen steps, largely those
+            that they started with (mean 0, deviation 1), and the embedding is more linear than the network in training.
         linear: As of :class:`Stack`.
         dropout: As of :class:`Stack`.
+
+    Raises:
+        ConfigError: If ``momentum`` is no share, or given without ``bn``, or everything were dropped.
     """
 
     def __init__(
@@ -143,13 +146,13 @@ class GCN(Stack):
         inner: int | None = None,
         relu: bool = False,
         bn: bool = False,
-        momentum: int = 99,
+        momentum: int | None = None,
         linear: bool = False,
         dropout: int = 0,
     ) -> None:
         widths = [inner or 2 * width] * (depth - 1) + [width]
         made: list[nn.Module] = [Convolution(before, after) for before, after in pairwise([features, *widths])]
-        activation, share = _relu if relu else nn.PReLU, momentum / 100 if bn else None
+        activation, share = _relu if relu else nn.PReLU, _share_followed(momentum, 99, bn=bn)
         super().__init__(made, widths, activation=activation, momentum=share, linear=linear, dropout=dropout)
         self.takes_features = dropout == 0
 
@@ -173,7 +176,7 @@ class GAT(Stack):
     one slope a layer, as GraphMAE's.
 
     Raises:
-        ConfigError: If the heads cannot share a width equally, or everything were dropped.
+        ConfigError: If the heads cannot share a width equally, or as of :class:`GCN`.
     """
 
     def __init__(
@@ -184,7 +187,7 @@ class GAT(Stack):
         *,
         inner: int | None = None,
         bn: bool = False,
-        momentum: int = 10,
+        momentum: int | None = None,
         linear: bool = False,
         dropout: int = 0,
         attention_dropout: int = 0,
@@ -205,7 +208,7 @@ class GAT(Stack):
             made,
             widths,
             activation=_one_slope,
-            momentum=momentum / 100 if bn else None,
+            momentum=_share_followed(momentum, 10, bn=bn),
             linear=linear,
             dropout=dropout,
         )
@@ -239,6 +242,16 @@ def _mlp(features: int, width: int) -> nn.Sequential:
 def _check_share(name: str, percentage: int) -> None:
     if not 0 <= percentage < 100:
         raise ConfigError(f"{name} is a percentage below 100, got {percentage}")
+
+
+def _share_followed(percentage: int | None, usual: int, *, bn: bool) -> float | None:
+    """The momentum of batch norms, in torch's sense; None without them."""
+    if not bn and percentage is not None:
+        raise ConfigError("momentum (-m) is that of batch norms' statistics: add -bn, or leave it out")
+    percentage = usual if percentage is None else percentage
+    if not 1 <= percentage <= 100:
+        raise ConfigError(f"momentum is a percentage of 1 to 100, got {percentage}")
+    return percentage / 100 if bn else None
 
 
 def _one_slope(width: int) -> nn.Module:

@@ -48,11 +48,7 @@ def assemble(
         words = " and ".join(f"{len(column.cells):,} {column.side.item}s" for column in columns)
         raise DataError(f"{where}: {words} cannot be paired row by row; give as many of each, in the same order")
     names = names or [f"row {i + 1}" for i in range(count)]
-    known = broken or {}
-    faults = {row: fault for row in range(count) if (fault := known.get(row) or first.fault(row) or second.fault(row))}
-    if 2 * len(faults) > count or len(faults) == count:
-        row, fault = next(iter(faults.items()), (0, "there are no rows"))
-        raise DataError(f"{where}: {len(faults):,} of {count:,} rows are no pairs, such as {names[row]}: {fault}")
+    faults = _faults(columns, names, where, broken or {})
     rows = [row for row in range(count) if row not in faults]
     with _named(where):
         one, first_places = first.dataset(rows)
@@ -77,6 +73,20 @@ def assemble(
         notes=notes,
         swapped=None if swapped is None else _swapped(swapped, rows),
     )
+
+
+def _faults(columns: Sequence[Column], names: Sequence[str], where: str, broken: Mapping[int, str]) -> dict[int, str]:
+    """Row → why it is no pair; a DataError if that is most of them, or all."""
+    found: dict[int, str] = {}
+    for row in range(len(names)):
+        fault = broken.get(row) or next(filter(None, (column.fault(row) for column in columns)), None)
+        if fault:
+            found[row] = fault
+    if 2 * len(found) > len(names) or len(found) == len(names):
+        row, fault = next(iter(found.items()), (0, "there are no rows"))
+        first = names[row] if names else "row 1"
+        raise DataError(f"{where}: {len(found):,} of {len(names):,} rows are no pairs, such as {first}: {fault}")
+    return found
 
 
 @contextmanager
