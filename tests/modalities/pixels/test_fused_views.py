@@ -23,6 +23,7 @@ from twofold.modalities.image.views import (
     FusedView,
     GaussianBlur,
     GaussianNoise,
+    MultiView,
     RandomFlip,
     RandomGrey,
     RandomResizedCrop,
@@ -157,6 +158,19 @@ def test_pieces_bytes_and_floats_make_no_difference(size: int, monkeypatch: pyte
     for a, b, c in zip(whole, parts, floats, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
         torch.testing.assert_close(a, c, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_views_made_at_once_are_those_made_one_after_the_other(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = (JITTER, RandomGrey(), GaussianBlur(), Solarize(0.45, p=0.5), GaussianNoise(p=0.5))
+    view, other = FusedView(RandomResizedCrop(size, CROP), steps), FusedView(RandomResizedCrop(size, CROP), steps[:3])
+    inputs, generator = pictures(7, size=size), seeded()
+    alone = [each(inputs, generator=generator) for each in (view, view, view, other)]
+    together = MultiView((view, view, view, other))
+    for at_once in (2**19, 2 * 3 * size * size):  # all pictures, and two
+        monkeypatch.setattr(compose, "PIXELS_AT_ONCE", at_once)
+        for one, made in zip(alone, together(inputs, generator=seeded()), strict=True):
+            assert ((one - made).abs() > 1e-5).float().mean() < 1e-3  # but for pixels at the solarisation's threshold
 
 
 @pytest.mark.parametrize("blur_p", [(0.5, 0.5), (0, 0)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -53,8 +55,13 @@ class View:
         """
         check_images(inputs)
         check_aspect(aspect, len(inputs))
-        parameters = self.draw(inputs, generator=generator, aspect=aspect)
-        return self.apply(inputs, parameters)
+        return self.several(inputs, 1, generator=generator, aspect=aspect)[0]
+
+    def several(
+        self, inputs: Tensor, count: int, *, generator: torch.Generator, aspect: Tensor | None = None
+    ) -> list[Tensor]:
+        """`count` views, drawn one after the other, of pictures that were checked."""
+        return [self.apply(inputs, self.draw(inputs, generator=generator, aspect=aspect)) for _ in range(count)]
 
     def draw(
         self, inputs: Tensor, *, generator: torch.Generator, aspect: Tensor | None = None
@@ -69,9 +76,7 @@ class View:
         """The view with given parameters, as of `draw`."""
         n, c = inputs.shape[:2]
         views = torch.empty((n, c, self.size, self.size), device=inputs.device)
-        step = max(1, PIXELS_AT_ONCE // self.size**2)
-        for start in range(0, n, step):
-            piece = slice(start, start + step)
+        for piece in pieces(n, self.size**2):
             self._apply(inputs[piece], tuple(_rows(values, piece) for values in parameters), views[piece])
         return views
 
@@ -115,7 +120,18 @@ class MultiView:
             raise DataError(
                 f"These views were made for pictures with {self.channels} channels, but these have {inputs.shape[1]}."
             )
-        return [view(inputs, generator=generator, aspect=aspect) for view in self.views]
+        check_images(inputs)
+        check_aspect(aspect, len(inputs))
+        made: list[Tensor] = []
+        for view, alike in itertools.groupby(self.views):
+            made += view.several(inputs, len(list(alike)), generator=generator, aspect=aspect)
+        return made
+
+
+def pieces(n: int, pixels: int) -> Iterator[slice]:
+    """Parts of `n` samples, of which each makes so many `pixels`."""
+    step = max(1, PIXELS_AT_ONCE // pixels)
+    return (slice(start, start + step) for start in range(0, n, step))
 
 
 def _rows(parameters: Parameters, piece: slice) -> Parameters:

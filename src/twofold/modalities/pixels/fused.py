@@ -22,7 +22,7 @@ from twofold.modalities.pixels.bands import (
 )
 from twofold.modalities.pixels.base import Augmentation, Parameters, Separable, to_device
 from twofold.modalities.pixels.colour import LUMA, ColorJitter, RandomGrey
-from twofold.modalities.pixels.compose import View
+from twofold.modalities.pixels.compose import View, pieces
 from twofold.modalities.pixels.filters import GaussianBlur, blur_matrix
 from twofold.modalities.pixels.geometry import RandomFlip, resampling_matrix
 from twofold.nn.hardware import has_native_bf16
@@ -70,38 +70,68 @@ class FusedView(View):
         others = (number for number, step in enumerate(self.augmentations) if type(step) not in FUSIBLE)
         return next(others, len(self.augmentations))
 
+    def several(
+        self, inputs: Tensor, count: int, *, generator: torch.Generator, aspect: Tensor | None = None
+    ) -> list[Tensor]:
+        """`count` views, drawn one after the other and made at once: small operations cost as much for one."""
+        return self._made(inputs, [self.draw(inputs, generator=generator, aspect=aspect) for _ in range(count)])
+
     def apply(self, inputs: Tensor, parameters: tuple[Parameters, ...]) -> Tensor:
         """The view with given parameters, as of `draw`."""
-        mixing = colour_mixing(self.augmentations[: self.fused], parameters[1:], inputs.shape[1])
-        return super().apply(inputs, (*parameters, mixing))
+        return self._made(inputs, [parameters])[0]
 
-    def _apply(self, inputs: Tensor, parameters: tuple[Parameters, ...], out: Tensor) -> None:
-        box, *drawn, mixing = parameters
-        self._resample(inputs, box, drawn[: self.fused], mixing, out)
-        images = out
-        for augmentation, values in zip(self.augmentations[self.fused :], drawn[self.fused :], strict=True):
-            images = augmentation.apply(images, values)
-        if images is not out:
-            out.copy_(images)
+    def _made(self, inputs: Tensor, drawn: Sequence[tuple[Parameters, ...]]) -> list[Tensor]:
+        """A view for each of `drawn`, some pictures at a time."""
+        count, (n, c) = len(drawn), inputs.shape[:2]
+        joined = [
+            {name: torch.stack([one[name] for one in of_step]) for name in of_step[0]}
+            for of_step in zip(*drawn, strict=True)
+        ]
+        views = torch.empty((count, n, c, self.size, self.size), device=inputs.device)
+        for piece in pieces(n, count * self.size**2):
+            parameters = [{name: value[:, piece].flatten(0, 1) for name, value in values.items()} for values in joined]
+            self._write(inputs[piece], parameters, views[:, piece])
+        return list(views)
 
-    def _resample(
-        self, inputs: Tensor, box: Parameters, drawn: Sequence[Parameters], mixing: Mixing, out: Tensor
-    ) -> None:
-        """Write the crop and all that is fused with it into `out`."""
+    def _write(self, inputs: Tensor, parameters: Sequence[Parameters], out: Tensor) -> None:
+        """Write views of n pictures into `out`, float32 (views, n, c, size, size).
+
+        As everywhere below, parameters and matrices are those of all pictures for the first view, then for the next.
+        """
+        box, *drawn = parameters
+        others = self.augmentations[self.fused :]
+        made = torch.empty(out.shape, device=out.device) if others else out
+        self._resample(inputs, box, drawn[: self.fused], made)
+        if others:
+            images = made.flatten(0, 1)
+            for augmentation, values in zip(others, drawn[self.fused :], strict=True):
+                images = augmentation.apply(images, values)
+            out.copy_(images.unflatten(0, out.shape[:2]))
+
+    def _resample(self, inputs: Tensor, box: Parameters, drawn: Sequence[Parameters], out: Tensor) -> None:
+        """Write the crops and all that is fused with them into `out`."""
         source, size, device = inputs.shape[-1], self.size, inputs.device
         steps = self.augmentations[: self.fused]
         left, top, width, height = box["box"].to(device).unbind(1)
         flip = _mirrored(box, steps, drawn, device)
         dtype = products_in(inputs, size)
         full = 255 if inputs.dtype == torch.uint8 else 1
-        rows = resampling_matrix(top, height, source=source, size=size, total=1 / full, dtype=dtype)
-        columns = resampling_matrix(left, width, source=source, size=size, flip=flip, dtype=dtype)
-        blur = _blurs(steps, drawn, len(inputs), size)
+        both = resampling_matrix(
+            torch.cat([top, left]),
+            torch.cat([height, width]),
+            source=source,
+            size=size,
+            flip=None if flip is None else torch.cat([torch.zeros_like(flip), flip]),
+            total=full**-0.5,
+            dtype=dtype,
+        )
+        rows, columns = both.chunk(2)
+        blur = _blurs(steps, drawn, len(rows), size)
+        mixing = to_device(colour_mixing(steps, drawn, inputs.shape[1]), device)
         if dtype == torch.float32 and is_worthwhile(inputs, size):
             row_windows = crop_windows(top, height, source=source, size=size, reach=blur.reach)
             column_windows = crop_windows(left, width, source=source, size=size, flip=flip, reach=blur.reach)
-            images, mean = _in_blocks(inputs, rows, columns, row_windows, column_windows, blur)
-            _finish(images, mean, mixing, out)
+            _in_blocks(inputs, rows, columns, row_windows, column_windows, blur, mixing, out)
         else:
             _whole(inputs, rows, columns, blur, mixing, out)
 
@@ -163,7 +193,7 @@ def _mirrored(
 
 
 def _whole(inputs: Tensor, rows: Tensor, columns: Tensor, blur: _Blurs, mixing: Mixing, out: Tensor) -> None:
-    """Write the crops into `out`, some pictures at a time, each multiplied as a whole; may overwrite the matrices."""
+    """Write the views into `out`, some pictures at a time, each multiplied as a whole; may overwrite the matrices."""
     n, c, source, _ = inputs.shape
     step = min(n, max(FEWEST_AT_ONCE, NUMBERS_AT_ONCE // (c * source**2)))
     of_row, of_column = rows.mean(1), columns.mean(1)
@@ -171,11 +201,13 @@ def _whole(inputs: Tensor, rows: Tensor, columns: Tensor, blur: _Blurs, mixing: 
     pictures = rows.new_empty((step, c, source, source))
     separable = Separable(rows, (step, c, rows.shape[1], columns.shape[1]), source)
     for start in range(0, n, step):
-        piece = slice(start, min(start + step, n))
-        own = pictures[: piece.stop - start].copy_(inputs[piece])
-        mean = _mean_colour(own, of_row[piece], of_column[piece]).float()
-        images = separable(own, rows[piece], columns[piece]).float()
-        _finish(images, mean, {name: values[piece] for name, values in mixing.items()}, out[piece])
+        stop = min(start + step, n)
+        own = pictures[: stop - start].copy_(inputs[start:stop])
+        for number, view in enumerate(out):
+            piece = slice(number * n + start, number * n + stop)
+            mean = _mean_colour(own, of_row[piece], of_column[piece]).float()
+            images = separable(own, rows[piece], columns[piece]).float()
+            _finish(images, mean, {name: values[piece] for name, values in mixing.items()}, view[start:stop])
 
 
 def _finish(images: Tensor, mean: Tensor, mixing: Mixing, out: Tensor) -> None:
@@ -194,33 +226,35 @@ def _in_blocks(
     row_windows: list[list[Window]],
     column_windows: list[list[Window]],
     blur: _Blurs,
-) -> tuple[Tensor, Tensor]:
-    """Picture by picture the blurred crop, (n, c, size, size), and the mean (n, c) of the crop before the blur."""
+    mixing: Mixing,
+    out: Tensor,
+) -> None:
+    """Write the views into `out`, picture by picture, multiplied block by block."""
     n, c = inputs.shape[:2]
-    made = inputs.new_empty((n, c, rows.shape[1], columns.shape[1]), dtype=torch.float32)
-    mean = made.new_empty((n, c))
+    made = out.new_empty((c, *out.shape[-2:]))
     of_row, of_column = rows.mean(1), columns.mean(1)
     matrices: dict[int, Tensor] = dict(zip(blur.due.tolist(), blur.matrices, strict=True))
     reach = blur.reach.tolist()
-    for i in range(n):
-        pictures, down, across = cut_out(inputs[i], row_windows[i], column_windows[i])
+    for i in range(len(rows)):
+        pictures, down, across = cut_out(inputs[i % n], row_windows[i], column_windows[i])
         y, x = slice(*span(row_windows[i])), slice(*span(column_windows[i]))
-        mean[i] = _mean_colour(pictures[None], of_row[i : i + 1, y], of_column[i : i + 1, x])[0]
+        mean = _mean_colour(pictures[None], of_row[i : i + 1, y], of_column[i : i + 1, x])
         own = matrices.get(i), reach[i]
-        banded_picture(pictures, blocks(rows[i, :, y], down, *own), blocks(columns[i, :, x], across, *own), made[i])
-    return made, mean
+        banded_picture(pictures, blocks(rows[i, :, y], down, *own), blocks(columns[i, :, x], across, *own), made)
+        mixed = {name: values[i : i + 1] for name, values in mixing.items()}
+        _finish(made[None], mean, mixed, out[i // n, i % n][None])
 
 
 def _mean_colour(pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Mean (n, c) of the crop from the weights of its source pixels: those of rows and of columns, (n, s) each."""
     n, c, height, width = pictures.shape
-    across = torch.bmm(pictures.reshape(n, c * height, width), columns.unsqueeze(2)).view(n, c, height)
+    lines = pictures.reshape(n, c * height, width)
+    across = torch.bmm(columns.unsqueeze(1), lines.transpose(1, 2)).view(n, c, height)  # four times as fast as lines @
     return torch.bmm(across, rows.unsqueeze(2)).squeeze(2)
 
 
 def _mix(images: Tensor, mixing: Mixing, mean: Tensor, out: Tensor) -> None:
-    """Write pictures (n, c, h, w) of mean colour (n, c) with mixed channels into `out`, which is contiguous."""
-    mixing = to_device(mixing, images.device)
+    """Write pictures (n, c, h, w) of mean colour (n, c) with mixed channels into `out`, whose pictures are whole."""
     torch.bmm(mixing["own"], images.flatten(2), out=out.flatten(2))
     out += torch.bmm(mixing["mean"], mean.unsqueeze(2)).unsqueeze(3)
 
@@ -229,67 +263,62 @@ def colour_mixing(steps: Sequence[Augmentation], drawn: Sequence[Parameters], ch
     """All colour operations of `steps`, in their order, as one linear map a sample.
 
     Every operation is ``x -> a x + b (l·m) 1`` with a matrix a, the luminance l·m of the mean colour m at that time,
-    and b = 0 but for contrast. The mean colour is changed by each like any other colour.
+    and b = 0 but for contrast. The mean colour is changed by each like any other colour, so by ``a + b 1 lᵀ``: one
+    product of matrices for the pixels and one for the mean colour say all.
     """
     turns = [
-        turn
+        _turns(step, values)
         for step, values in zip(steps, drawn[: len(steps)], strict=True)
         if isinstance(step, ColorJitter | RandomGrey)
-        for turn in _turns(step, values, channels)
     ]
-    if not turns:
+    if not sum(turn.shape[1] for turn in turns):
         return {}
-    own = torch.eye(channels, device=turns[0][0].device).expand_as(turns[0][0])
-    mean = torch.zeros_like(own)
-    grey = _grey_matrix(channels, own.device)
-    for matrix, pull in turns:
-        mean = matrix @ mean + pull * (grey @ (own + mean))
-        own = matrix @ own
-    return {"own": own, "mean": mean}
+    shares = torch.cat(turns, 1).transpose(0, 1).contiguous()
+    matrices = (shares @ _parts(channels, shares.device).flatten(1)).unflatten(-1, (channels, channels))
+    product = matrices[0]
+    for matrix in matrices[1:]:
+        product = matrix @ product
+    own, total = product.unbind(1)
+    return {"own": own, "mean": total - own}
 
 
-def _turns(step: ColorJitter | RandomGrey, values: Parameters, channels: int) -> list[tuple[Tensor, Tensor]]:
-    """The operations of a step in their order: a (n, c, c) and b (n, 1, 1); those of samples left out do nothing."""
-    chosen = values["apply"].view(-1, 1, 1)
-    device = chosen.device
-    same, grey = torch.eye(channels, device=device), _grey_matrix(channels, device)
+def _turns(step: ColorJitter | RandomGrey, values: Parameters) -> Tensor:
+    """The operations of a step in their order, (n, operations, 2, 4): shares of `_parts`, which sum to the matrices
+    a, and a + b 1 lᵀ for the mean colour. Those of samples left out do nothing.
+    """
+    chosen = values["apply"].view(-1, 1, 1, 1)
+    same, grey = torch.eye(4, device=chosen.device)[:2].unbind()
     if isinstance(step, RandomGrey):
-        return [(torch.where(chosen, grey, same), torch.zeros(1, 1, 1, device=device))]
-    matrices, pulls = [], []
-    for name in step.names:
-        factor = values[name].view(-1, 1, 1)
-        matrices.append(_matrix(name, factor, same, grey))
-        pulls.append(1 - factor if name == "contrast" else torch.zeros_like(factor))
-    if not matrices:
-        return []
-    every, pull = torch.stack(matrices), torch.stack(pulls)  # (adjustments, n, ...)
-    sample = torch.arange(len(chosen), device=device)
-    return [
-        (torch.where(chosen, every[turn, sample], same), torch.where(chosen, pull[turn, sample], 0))
-        for turn in values["order"].unbind(1)
-    ]
+        return torch.where(chosen, grey, same).expand(-1, -1, 2, -1)
+    n, k = values["order"].shape
+    if k == 0:
+        return same.new_empty((n, 0, 2, 4))
+    found = [share for name in step.names for share in _shares(name, values[name])]
+    every = torch.stack(found, 1).view(n, k, 2, 4)
+    ordered = every[torch.arange(n, device=chosen.device).unsqueeze(1), values["order"]]
+    return torch.where(chosen, ordered, same)
 
 
-def _matrix(name: str, factor: Tensor, same: Tensor, grey: Tensor) -> Tensor:
-    """What an adjustment multiplies colours by, (n, c, c); `factor` is (n, 1, 1)."""
-    if name in ("brightness", "contrast"):
-        return factor * same
-    if name == "saturation":
-        return factor * same + (1 - factor) * grey
-    return _hue_matrix(factor) if len(same) == 3 else same.expand(len(factor), -1, -1)
+def _shares(name: str, factor: Tensor) -> tuple[Tensor, ...]:
+    """What an adjustment by `factor` (n,) consists of: four shares (n,) for the pixels, four for the mean colour."""
+    none = torch.zeros_like(factor)
+    if name == "hue":  # a turn about (1, 1, 1), red towards green (Rodrigues' formula)
+        angle = 2 * math.pi * factor
+        return (angle.cos(), none, 1 - angle.cos(), angle.sin()) * 2
+    plain, towards_grey = (factor, none, none, none), (factor, 1 - factor, none, none)
+    if name == "contrast":  # draws pixels towards the luminance of the mean colour, so the mean colour towards its own
+        return plain + towards_grey
+    return (plain if name == "brightness" else towards_grey) * 2
 
 
-def _hue_matrix(turn: Tensor) -> Tensor:
-    """Turns about (1, 1, 1) by `turn` (n, 1, 1), red towards green (Rodrigues' formula)."""
-    angle = 2 * math.pi * turn
-    axis = turn.new_full((3, 3), 1 / 3)
-    cross = turn.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    return axis + angle.cos() * (torch.eye(3, device=turn.device) - axis) + angle.sin() * cross
-
-
-def _grey_matrix(channels: int, device: torch.device) -> Tensor:
-    """Every channel becomes the luminance, (c, c)."""
+def _parts(channels: int, device: torch.device) -> Tensor:
+    """Matrices (4, c, c) of which all operations consist: same colour, luminance, mean of the channels, and the cross
+    product with the axis of greys.
+    """
     if channels not in (1, 3):
         raise DataError(f"Colours need pictures with 1 or 3 channels, but these have {channels}.")
-    weights = LUMA if channels == 3 else (1.0,)
-    return torch.tensor(weights, device=device).expand(channels, -1)
+    if channels == 1:
+        return torch.tensor([1.0, 1.0, 1.0, 0.0], device=device).view(4, 1, 1)
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    grey, mean = torch.tensor(LUMA).expand(3, -1), torch.full((3, 3), 1 / 3)
+    return torch.stack([torch.eye(3), grey, mean, cross]).to(device)

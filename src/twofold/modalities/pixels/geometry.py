@@ -63,12 +63,13 @@ def resampling_matrix(
     # weights as pixels in a picture, so every pass over all of them counts.
     taps = min(source, 2 * math.ceil(max(1.0, source / size)))
     first = (centre * reach - reach + 0.5).floor().clamp_(0, source - taps)
-    pixel = first.unsqueeze(2) + torch.arange(taps, device=start.device)  # (n, size, taps)
-    weight = 1 - (centre.unsqueeze(2) - (pixel + 0.5) / reach.unsqueeze(2)).abs_()
-    start, end = start.view(-1, 1, 1), (start + length).view(-1, 1, 1)
+    pixel = first + torch.arange(taps, device=start.device).view(-1, 1, 1)  # (taps, n, size): short axes come first
+    weight = 1 - (centre - (pixel + 0.5) / reach).abs_()
+    start, end = start.view(-1, 1), (start + length).view(-1, 1)
     weight = weight.clamp_(min=0).masked_fill_((pixel + 1 <= start) | (pixel >= end), 0)
-    weight = weight.mul_(total / weight.sum(2, keepdim=True)).to(dtype)
-    return weight.new_zeros(len(weight), size, source).scatter_(2, pixel.long(), weight)
+    weight = weight.mul_(total / weight.sum(0)).to(dtype)
+    matrices = weight.new_zeros(len(start), size, source)
+    return matrices.scatter_(2, pixel.long().permute(1, 2, 0), weight.permute(1, 2, 0))
 
 
 def resized_crop(inputs: Tensor, box: Tensor, *, size: int, flip: Tensor | None = None) -> Tensor:
