@@ -22,7 +22,7 @@ from twofold.training import distributed
 from twofold.training.files import remove_leftovers, whole_file
 from twofold.training.progress import make_progress
 
-GROUP_BYTES = 16 * 1024**2
+GROUP_BYTES = 8 * 1024**2
 """Rows are written in groups of about so many bytes: large enough to be read fast, small enough to be held twice."""
 
 Part = tuple[Tensor, Tensor]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 import math
 import sys
@@ -25,7 +24,7 @@ from twofold.recipes import saving
 from twofold.recipes.base import Recipe
 from twofold.training import distributed, sharding
 from twofold.training.files import remove_leftovers, write_json
-from twofold.training.loader import sequential
+from twofold.training.loader import fetch, sequential
 from twofold.training.options import TrainingOptions
 from twofold.training.precision import channels_last
 from twofold.training.prefetching import side_by_side
@@ -36,8 +35,8 @@ from twofold.training.trainer import Trainer, TrainingResult
 
 LEAST_ROWS = 16
 """Samples of a batch that one core embeds by itself, at least: convolutions of fewer are slow."""
-PIECE_BYTES = 16 * 2**20
-"""Inputs that go through an encoder at once on a CPU, unless they are fewer than ``LEAST_ROWS``."""
+PIECE_BYTES = 2**20
+"""Inputs that go through an encoder at once on a CPU, about: what its layers make of them should stay in the cache."""
 
 
 def fit(
@@ -296,7 +295,7 @@ def embed_batches(
 
     Rows are float32, both tensors on the CPU. Threads read ahead while the encoder computes. ``batch_size`` samples go
     through the encoder at once: 256, unless the kind of data wants more, as nodes do, which need the whole graph. On
-    CPUs they are shared among the cores, each of which takes a part of them through the encoder by itself.
+    CPUs they are shared among the cores, each of which reads a part of them and takes it through the encoder by itself.
     Within a group of processes (see :func:`twofold.training.distributed.processes`) each embeds every so manieth batch,
     and all get all rows. Iterate to the end, or close the iterator: until then the recipe is in evaluation mode.
 
@@ -310,12 +309,9 @@ def embed_batches(
     if device.type == "cpu" and world_size() == 1 and wanted <= 256:
         lanes = max(1, min(torch.get_num_threads(), batch_size // LEAST_ROWS))
         batch_size = math.ceil(batch_size / lanes)
-    own = sequential(dataset, batch_size, workers=workers, rank=rank(), world=world_size())
-    rounds = math.ceil(len(dataset) / (batch_size * world_size()))
-    batches = itertools.islice(itertools.chain(own, itertools.repeat(None)), rounds)
     channels_last(recipe.to(device)).eval()
     try:
-        embedded = side_by_side(batches, functools.partial(_embed_batch, recipe, device), lanes)
+        embedded = _embedded(recipe, dataset, batch_size, device, lanes=lanes, workers=workers)
         with closing(embedded):
             for mine in embedded:
                 rows, index = map(distributed.gather_uneven, mine)
@@ -332,6 +328,23 @@ def embed_batches(
         raise DataError(f"Nothing of the data could be read: {dict(itertools.islice(dataset.skipped.items(), 3))}")
 
 
+def _embedded(
+    recipe: Recipe, dataset: Dataset, batch_size: int, device: torch.device, *, lanes: int, workers: int
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """Rows and index of this process's batches; of as many as every other process has, the last perhaps empty."""
+    if lanes > 1:  # a batch that another thread reads would have to come from the cache of another core
+
+        def work(index: Tensor) -> tuple[Tensor, Tensor]:
+            return _embed_batch(recipe, device, fetch(dataset, index))
+
+        yield from side_by_side(torch.arange(len(dataset)).split(batch_size), work, lanes)
+        return
+    own = sequential(dataset, batch_size, workers=workers, rank=rank(), world=world_size())
+    rounds = math.ceil(len(dataset) / (batch_size * world_size()))
+    for batch in itertools.islice(itertools.chain(own, itertools.repeat(None)), rounds):
+        yield _embed_batch(recipe, device, batch)
+
+
 def _embed_batch(recipe: Recipe, device: torch.device, batch: dict[str, Any] | None) -> tuple[Tensor, Tensor]:
     if batch is None or not len(batch["index"]):
         return torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
@@ -345,8 +358,8 @@ def _encoded(recipe: Recipe, inputs: Any) -> Tensor:
     """Features; on a CPU large inputs go through in pieces, so that what lies between the layers stays small."""
     if not isinstance(inputs, Tensor) or inputs.device.type != "cpu":
         return recipe.encode(inputs)
-    rows = max(LEAST_ROWS, PIECE_BYTES // max(1, inputs[0].nbytes))
-    return torch.cat([recipe.encode(piece) for piece in inputs.split(rows)])
+    pieces = min(math.ceil(inputs.nbytes / PIECE_BYTES), len(inputs) // LEAST_ROWS)
+    return torch.cat([recipe.encode(piece) for piece in inputs.tensor_split(max(1, pieces))])
 
 
 def raw_features(embedded: Embedded, recipe: Recipe, *, batch_size: int = 1024) -> Tensor:

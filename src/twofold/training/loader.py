@@ -107,7 +107,7 @@ class Loader:
         """
         tasks = ((step, self.index(step)) for step in range(start_step, total_steps))
         unusable = 0
-        fetched = prefetched(tasks, lambda task: _fetch(self.dataset, task[1], f" for step {task[0]}"), self.workers)
+        fetched = prefetched(tasks, lambda task: fetch(self.dataset, task[1], f" for step {task[0]}"), self.workers)
         with contextlib.closing(fetched):
             for (step, _), batch in fetched:
                 rows = smallest(len(batch["index"])) if self.world > 1 else len(batch["index"])
@@ -140,11 +140,12 @@ def sequential(
 
 
 def _in_order(dataset: Dataset, tasks: Sequence[Tensor], workers: int) -> Iterator[Batch]:
-    with contextlib.closing(prefetched(tasks, lambda index: _fetch(dataset, index), workers)) as fetched:
+    with contextlib.closing(prefetched(tasks, lambda index: fetch(dataset, index), workers)) as fetched:
         yield from (batch for _, batch in fetched)
 
 
-def _fetch(dataset: Dataset, index: Tensor, occasion: str = "") -> Batch:
+def fetch(dataset: Dataset, index: Tensor, occasion: str = "") -> Batch:
+    """What ``dataset`` gives for some samples; an error of it becomes one that names them."""
     try:
         return dataset.fetch(index)
     except TwofoldError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import struct
 import warnings
@@ -31,6 +32,7 @@ MAX_PIXELS = 100_000_000
 
 _PIXEL_BYTES = 20  # at worst, while a picture with transparency is decoded, composited and resized
 _SURELY_FITS = 4_000_000  # pixels
+_READ_AT_ONCE = 4 * 1024**2  # bytes
 
 # Pillow's EPS reader starts Ghostscript, and rare formats are where decoders break: only these are tried.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "TGA")
@@ -68,15 +70,23 @@ def pillow() -> ModuleType:
     return module
 
 
-def open_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> Any:
+def open_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS, *, whole: bool = False) -> Any:
     """The header of a picture as a lazy `PIL.Image`, its claimed size checked.
+
+    Args:
+        source: A path, or the encoded bytes.
+        max_pixels: Larger pictures are refused from their header.
+        whole: All of it will be decoded. Files that are not large are then read at once: Pillow reads a header in
+            dozens of pieces, and at each of them threads wait for each other.
 
     Raises:
         UnreadableError: If it is missing, empty, no picture, or claims more than `max_pixels` pixels.
     """
     image_module = pillow()
-    _check_regular(source)
+    size = _checked_size(source)
     try:
+        if whole and size <= _READ_AT_ONCE and not isinstance(source, bytes):
+            source = Path(source).read_bytes()
         image = image_module.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning) as error:
         raise UnreadableError(f"too large: {error}") from error
@@ -92,13 +102,13 @@ def open_picture(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> An
     return image
 
 
-def _check_regular(source: str | Path | bytes) -> None:
-    """Refuse what is empty or missing, and what is no file: opening a pipe would wait for ever."""
+def _checked_size(source: str | Path | bytes) -> int:
+    """How many bytes there are; what is empty, missing or no file is refused: opening a pipe would wait for ever."""
     if isinstance(source, bytes):
         size = len(source)
     else:
         try:
-            status = Path(source).stat()
+            status = os.stat(source)  # noqa: PTH116  (a Path would take longer to make than the file to find)
         except FileNotFoundError as error:
             raise UnreadableError("no such file") from error
         except (OSError, ValueError) as error:
@@ -108,6 +118,7 @@ def _check_regular(source: str | Path | bytes) -> None:
         size = status.st_size
     if size == 0:
         raise UnreadableError("empty (0 bytes)")
+    return size
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
@@ -149,7 +160,7 @@ def decode(
     """
     if not isinstance(source, str | Path | bytes):
         return _decode(source, size, channels)
-    with open_picture(source, max_pixels) as image:
+    with open_picture(source, max_pixels, whole=True) as image:
         return _decode(image, size, channels)
 
 
