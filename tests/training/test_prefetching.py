@@ -23,14 +23,15 @@ def test_results_come_in_order(threads):
     assert list(side_by_side(range(20), lambda i: i * i, threads)) == [i * i for i in range(20)]
 
 
+@pytest.mark.parametrize("waiting", [1, 2])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_no_more_is_begun_than_was_said(threads):
+def test_no_more_is_begun_than_was_said(threads, waiting):
     taken = itertools.count()
-    results = prefetched((next(taken) for _ in range(100)), lambda i: i, threads)
+    results = prefetched((next(taken) for _ in range(100)), lambda i: i, threads, waiting=waiting)
     next(results)
-    assert next(taken) == threads + 1
+    assert next(taken) == threads + waiting
     results.close()
-    assert next(taken) == threads + 2
+    assert next(taken) == threads + waiting + 1
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("twofold-ahead")]
 
 

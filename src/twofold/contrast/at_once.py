@@ -27,15 +27,16 @@ def applies(anchors: Tensor, candidates: Tensor, rule: Rule | None) -> bool:
 
 
 class SummedAtOnce(torch.autograd.Function):
-    """(anchors, candidates, scale, left out or None, matched) → Σ_i log Σ_j w_ij exp(k_i s_ij), 0-d.
+    """(anchors, candidates, scale, left out or None, matched or None) → Σ_i log Σ_j w_ij exp(k_i s_ij), 0-d.
 
-    A scale of which a gradient is wanted must be 0-d and not 0. If ``matched``, Σ_i k_i s_ii is subtracted, and its
-    gradient in the matrix of powers: so it takes no backward pass of its own.
+    A scale of which a gradient is wanted must be 0-d and not 0. With ``matched``, the similarities k_i s_ij of all i
+    with j = (i + matched) mod n are subtracted, and their gradients in the matrix of powers: so they take no backward
+    pass of their own.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, left_out: AllBut | None, matched: bool
+        ctx: Any, anchors: Tensor, candidates: Tensor, scale: Tensor, left_out: AllBut | None, matched: int | None
     ) -> Tensor:
         symmetric = candidates is anchors and scale.ndim == 0 and is_mutual(left_out)
         k = scale[:, None] if scale.ndim else scale
@@ -46,15 +47,17 @@ class SummedAtOnce(torch.autograd.Function):
         force = scale / totals
         if left_out is not None:
             force.masked_fill_(totals == 0, 0.0)
-        values = totals
-        if matched:
-            own = powers.diagonal()
-            values = totals / own
-            own.sub_(totals)
+        own = _diagonals(powers, matched)
+        values = totals / torch.cat([part for _, part in own]) if own else totals
         of_anchors, of_candidates = None, None
         if symmetric:
-            of_anchors = product(powers.mul_(force[:, None] + force), anchors.T)
+            powers.mul_(force[:, None] + force)
+            for _, part in own + _diagonals(powers.T, matched):
+                part.sub_(scale)
+            of_anchors = product(powers, anchors.T)
         else:
+            for rows, part in own:
+                part.sub_(totals[rows])
             if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
                 of_anchors = product(powers, candidates.T).mul_(force[:, None])
             if ctx.needs_input_grad[1]:
@@ -70,3 +73,12 @@ class SummedAtOnce(torch.autograd.Function):
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None, None
+
+
+def _diagonals(square: Tensor, shift: int | None) -> list[tuple[slice, Tensor]]:
+    """What stands at (i, (i + shift) mod n): for the first rows, and for the others, as views; nothing for None."""
+    if shift is None:
+        return []
+    first = len(square) - shift
+    parts = [(slice(0, first), square.diagonal(shift))]
+    return parts if shift == 0 else [*parts, (slice(first, None), square.diagonal(-first))]

@@ -59,7 +59,7 @@ def logsumexp(
     rule: Rule | None = None,
     reduction: str = "none",
     largest: float | None = None,
-    matched: bool = False,
+    matched: int | None = None,
     tile: int | None = None,
 ) -> Tensor:
     """log Σ_j w_ij exp(scale_i · s_ij), one value per anchor.
@@ -74,18 +74,20 @@ def logsumexp(
         largest: What no |scale_i · s_ij| is above, if that is known: 1/temperature for directions. Otherwise it is
             found from the lengths of rows, on the CPU; on accelerators, which that would stall, the row's maximum is
             subtracted, which takes longer. With too small a value exponentials may overflow.
-        matched: Candidate i is anchor i's own, and scale_i · s_ii is subtracted: without a rule, that is the cross
-            entropy of finding it.
+        matched: Candidate j = (i + matched) mod n is anchor i's own, and scale_i · s_ij is subtracted: the cross
+            entropy of finding it, which the rule must not leave out.
         tile: Rows to a tile; None chooses by size, 0 forces the dense path.
 
     Raises:
-        ValueError: On rows or scales of other shapes, or another word for the reduction, or ``matched`` rows that do
-            not correspond.
+        ValueError: On rows or scales of other shapes, another word for the reduction, or ``matched`` without a
+            candidate for each anchor or beyond them.
     """
     anchors, candidates = _check(anchors, candidates)
     check_reduction(reduction)
-    if matched and len(anchors) != len(candidates):
+    if matched is not None and len(anchors) != len(candidates):
         raise ValueError(f"matched needs a candidate for each anchor, got {len(candidates)} for {len(anchors)}.")
+    if matched is not None and not 0 <= matched < max(1, len(anchors)):
+        raise ValueError(f"matched counts candidates from an anchor's own number, 0 to {len(anchors) - 1}: {matched}.")
     with full_precision(anchors):
         scale = _as_scale(scale, anchors)
         summed = reduction != "none" and torch.is_grad_enabled()  # so that a gradient can be formed early
@@ -93,11 +95,11 @@ def logsumexp(
             total = _at_once(anchors, candidates, scale, rule, largest, matched=matched)
             if total is not None:
                 return total / len(anchors) if reduction == "mean" else total
-        if matched:
+        if matched is not None:
             repulsion = logsumexp(
                 anchors, candidates, scale=scale, rule=rule, reduction=reduction, largest=largest, tile=tile
             )
-            return repulsion - paired_similarity(anchors, candidates, scale, reduction)
+            return repulsion - _own_similarity(anchors, candidates, scale, reduction, matched)
         if _is_dense(anchors, candidates, tile):
             return reduce_anchors(_dense_logsumexp(anchors, candidates, scale, rule), reduction)
         symmetric = candidates is anchors and is_mutual(rule)
@@ -268,15 +270,22 @@ def _is_dense(anchors: Tensor, candidates: Tensor, tile: int | None) -> bool:
 
 
 def _at_once(
-    anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, largest: float | None, *, matched: bool
+    anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, largest: float | None, *, matched: int | None
 ) -> Tensor | None:
     """The sum of the values of a small problem, or None where that way is not for it."""
     if not at_once.applies(anchors, candidates, rule) or direct_bound(anchors, candidates, scale, largest) is None:
         return None
-    if matched and rule is not None:
-        return None  # one's own may be left out, and the logarithm of 0 is no number
     total: Tensor = at_once.SummedAtOnce.apply(anchors, candidates, scale, rule, matched)
     return total
+
+
+def _own_similarity(anchors: Tensor, candidates: Tensor, scale: Tensor, reduction: str, matched: int) -> Tensor:
+    """What ``matched`` of :func:`logsumexp` subtracts."""
+    if candidates is anchors and 2 * matched == len(anchors) and scale.ndim == 0 and reduction != "none":
+        first, second = anchors.unflatten(0, (2, matched)).unbind()  # each pair twice
+        total = 2 * paired_similarity(first, second, scale, "sum")
+        return total / len(anchors) if reduction == "mean" else total
+    return paired_similarity(anchors, candidates.roll(-matched, 0) if matched else candidates, scale, reduction)
 
 
 def _everything(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,9 @@ _Result = TypeVar("_Result")
 
 
 def prefetched(
-    tasks: Iterable[_Task], work: Callable[[_Task], _Result], threads: int
+    tasks: Iterable[_Task], work: Callable[[_Task], _Result], threads: int, *, waiting: int = 1
 ) -> Generator[tuple[_Task, _Result], None, None]:
-    """``(task, work(task))`` in order, at most ``threads + 1`` of them ahead of whoever iterates.
+    """``(task, work(task))`` in order, at most ``threads + waiting`` of them ahead of whoever iterates.
 
     Torch's operations have one core in each of the threads: beside others that compute, those of several cores would
     spend most of their time waiting for each other. Closing the iterator stops the threads. Without threads the work
@@ -27,6 +27,8 @@ def prefetched(
         tasks: Taken one by one, by the thread that iterates.
         work: Called from several threads at once.
         threads: How many.
+        waiting: Tasks that wait for a thread: more of them, and no thread waits for whoever iterates, but more results
+            may have to be kept.
     """
     if threads == 0:
         for task in tasks:
@@ -38,7 +40,7 @@ def prefetched(
     try:
         for task in tasks:
             pending.append((task, pool.submit(work, task)))
-            if len(pending) > threads:
+            if len(pending) >= threads + waiting:
                 first, future = pending.popleft()
                 yield first, future.result()
         while pending:
@@ -66,7 +68,7 @@ def side_by_side(
     if lanes < 2:
         yield from map(work, tasks)
         return
-    with contextlib.closing(prefetched(tasks, work, lanes)) as results:
+    with contextlib.closing(prefetched(tasks, work, lanes, waiting=lanes)) as results:
         yield from (result for _, result in results)
 
 

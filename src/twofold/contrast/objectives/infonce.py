@@ -54,7 +54,7 @@ def info_nce(
     largest = logit_bound(temperature, normalize=normalize)
     total = "sum" if reduction == "mean" else reduction  # divided once
     if world_size() == 1:
-        losses = logsumexp(anchors, positives, scale=scale, reduction=total, largest=largest, matched=True)
+        losses = logsumexp(anchors, positives, scale=scale, reduction=total, largest=largest, matched=0)
     else:
         repulsion = logsumexp(anchors, gather(positives), scale=scale, reduction=total, largest=largest)
         losses = repulsion - paired_similarity(anchors, positives, scale, total)
@@ -146,9 +146,9 @@ def nt_xent(z: Tensor, *, temperature: Temperature, reduction: str = "mean", nor
     (z,) = unit(z, normalize=normalize)
     flat = flatten_views(z)
     scale = inverse_temperature(temperature, z, views=z.shape[0])
+    if len(z) == 2 and world_size() == 1:
+        return _repulsion(flat, flat.not_self(), scale, temperature, reduction, normalize, matched=z.shape[1])
     repulsion = _repulsion(flat, flat.not_self(), scale, temperature, reduction, normalize)
-    if len(z) == 2 and scale.ndim == 0 and reduction == "mean":  # the same for both views of a sample
-        return repulsion - paired_similarity(z[0], z[1], scale, reduction)
     return repulsion - reduce_anchors(scale * positive_similarity(z), reduction)
 
 
@@ -199,10 +199,16 @@ def _decoupled(z: Tensor, temperature: Temperature, reduction: str, normalize: b
 
 
 def _repulsion(
-    flat: FlatViews, rule: Rule, scale: Tensor, temperature: Temperature, reduction: str, normalize: bool
+    flat: FlatViews,
+    rule: Rule,
+    scale: Tensor,
+    temperature: Temperature,
+    reduction: str,
+    normalize: bool,
+    matched: int | None = None,
 ) -> Tensor:
-    largest = logit_bound(temperature, normalize=normalize)
-    return logsumexp(flat.anchors, flat.candidates, scale=scale, rule=rule, reduction=reduction, largest=largest)
+    anchors, candidates, largest = flat.anchors, flat.candidates, logit_bound(temperature, normalize=normalize)
+    return logsumexp(anchors, candidates, scale=scale, rule=rule, reduction=reduction, largest=largest, matched=matched)
 
 
 def positive_rank(anchors: Tensor, positives: Tensor) -> Tensor:
