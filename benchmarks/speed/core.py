@@ -108,7 +108,7 @@ def measure_memory(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
         "Gradients of the rows are not counted: all give them back. Freed blocks go back to the system at once, which "
         "glibc by itself stops doing after large ones. Up to n = 4096 tiles are kept, up to 60 MB. What is held is "
         "mostly normalized rows, their gradients and, where products are convolutions, the rows once more, turned: it "
-        "grows with n d. Targets are for d = 128.",
+        "grows with n d.",
         "Errors are those of products in bfloat16 against float32 ones, at temperature 0.1: of the loss, and of the "
         "gradient as a share of its length.",
     ]
@@ -177,15 +177,14 @@ def variants(n: int, d: int) -> Row:
 
 
 def memories(n: int, arguments: argparse.Namespace, d: int = 128) -> list[Row]:
-    """Peak memory of all losses at one size; wider rows have no targets, since what is held grows with n d."""
+    """Peak memory of all losses at one size."""
     found = []
-    limit = None if d > 128 else 64.0 if n <= 8192 else 160.0
     for kind in KINDS:
         peers, absent = _fitting(_peers(kind, n, d), n, arguments.gib)
         arms = {"twofold": _ours(kind, n, d), **peers}
         gradients = 4 * d * n * (1 if kind in ("nt_xent", "supcon") else 2) / 2**20
-        targets = [Target(at_most=limit)] if limit else []
-        targets += [Target(name, at_least=30.0) for name in peers if limit and n == 8192]
+        targets = [Target(at_most=64.0 if n <= 8192 else 160.0)]
+        targets += [Target(name, at_least=30.0) for name in peers if n == 8192]
         case = {"loss": kind, "n": n, "d": d}
         found.append(weigh(case, arms, absent=absent, targets=targets, floor=gradients))
     return found
