@@ -72,13 +72,12 @@ MISSED = """## What is missed, and why
 - **Memory at d = 512** has the limits of narrow rows, 64 MB at 8,192 of them and 160 MB at 32,768, and is to be a
   thirtieth of the peers'. It is a tenth to a twentieth: of 32,768 such rows one copy takes 64 MB, and their normalized
   form, its gradient and (where products are convolutions) a turned copy are held, of both sides where there are two.
-- **Embedding small JPEGs** with a tiny network: of 0.24 ms a picture the network takes two thirds and decoding by
-  Pillow most of the rest, on the same cores. With an ordinary ResNet-18 it does not show: two cores with a part of the
-  pictures each are faster than two cores with the same pictures. The share of the smallest network (100,000 pictures
-  in an array) was 0.87 to 0.93 within the hour.
+- **Embedding small JPEGs** with a tiny network: of 0.33 ms a picture the network alone takes 0.24, and the rest goes
+  into reading, on the same cores. With an ordinary ResNet-18 it does not show: two cores with a part of the pictures
+  each are faster than two cores with the same pictures.
 
-**Between hours** the same ratio differs on this machine, which other guests share: fused views of 32 px from 14 to 18
-times lightly, for example.
+**Between rounds** the same ratio differs on this machine, which other guests share: lowest and highest stand in
+brackets, and two targets are met by medians that are near them, fused views of 32 px and the smallest network's share.
 
 ## Another processor
 

@@ -155,6 +155,26 @@ def test_cores_embed_side_by_side_what_one_embeds(make_recipe, digits_set):
     assert recipe.training
 
 
+@pytest.mark.parametrize("cores", [1, 3])
+def test_samples_that_cannot_be_read_are_named_whoever_reads_them(make_recipe, digits_set, cores):
+    class Faulty(Subset):
+        def fetch(self, index):
+            if 40 in index.tolist():
+                raise ValueError("the disk is gone")
+            return super().fetch(index)
+
+    recipe = make_recipe("simclr").build(digits_set.spec).train()
+    threads, data = torch.get_num_threads(), Faulty(digits_set, torch.arange(64))
+    try:
+        torch.set_num_threads(cores)
+        with pytest.raises(DataError, match=r"one of the samples .*: ValueError: the disk is gone"):
+            running.embed(recipe, data, batch_size=48)
+        assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(threads)
+    assert recipe.training
+
+
 def test_large_inputs_are_embedded_in_pieces(make_recipe, digits_set, monkeypatch):
     recipe = make_recipe("simclr").build(digits_set.spec)
     whole = running.embed(recipe, digits_set)

@@ -116,7 +116,10 @@ def leave(code: int) -> NoReturn:
 
     What torch's functions keep of a group (meshes, caches of split tensors) is else taken apart while Python ends, and
     that now and then aborts the process ("terminate called without an active exception", exit code -6), so that a run
-    that is whole looks like one that failed.
+    that is whole looks like one that failed. What was registered to run while Python ends does not run.
+
+    Args:
+        code: 0 for success, up to 255.
     """
     logging.shutdown()
     sys.stdout.flush()

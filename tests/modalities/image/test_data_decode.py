@@ -132,6 +132,18 @@ def test_broken_bytes_give_a_reason(tmp_path: Path, content: bytes, reason: str)
             decode(source, size=8, channels=3)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_large_files_are_read_piece_by_piece_to_the_same_pixels(tmp_path: Path, monkeypatch, kind: str):
+    path = tmp_path / "picture"
+    path.write_bytes(encoded(kind=kind, size=(50, 40)))
+    small = decode(path, size=16, channels=3)
+    monkeypatch.setattr("twofold.modalities.pixels.decode._READ_AT_ONCE", 10)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read at once"))
+    large = decode(path, size=16, channels=3)
+    assert small[1] == large[1] == 50 / 40
+    np.testing.assert_array_equal(small[0], large[0])
+
+
 def test_postscript_is_not_even_tried():
     with pytest.raises(UnreadableError, match="not a picture"):
         open_picture(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")

@@ -146,7 +146,7 @@ def nt_xent(z: Tensor, *, temperature: Temperature, reduction: str = "mean", nor
     (z,) = unit(z, normalize=normalize)
     flat = flatten_views(z)
     scale = inverse_temperature(temperature, z, views=z.shape[0])
-    if len(z) == 2 and world_size() == 1:
+    if len(z) == 2 and world_size() == 1:  # the other view of a row stands n further, in a circle
         return _repulsion(flat, flat.not_self(), scale, temperature, reduction, normalize, matched=z.shape[1])
     repulsion = _repulsion(flat, flat.not_self(), scale, temperature, reduction, normalize)
     return repulsion - reduce_anchors(scale * positive_similarity(z), reduction)

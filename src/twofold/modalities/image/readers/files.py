@@ -123,7 +123,7 @@ class ImageFiles:
                 f"{pictures.source}: keeping {len(pictures):,} decoded pictures (cache=True)",
             )
         self._lock = threading.Lock()
-        # Arrays, since taking one number out of a tensor takes twenty times as long.
+        # Arrays: taking single numbers out of tensors costs as much as a good part of decoding a small picture.
         self._tried = np.zeros(len(pictures), bool)
         self._failed: dict[int, str] = {}
         self._stored = np.zeros(len(pictures) if cache else 0, bool)
