@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 import twofold
-from twofold.contrast.layout import flatten_views, positive_similarity, unit
+from twofold.contrast.directions import unit
+from twofold.contrast.layout import flatten_views, positive_similarity
 from twofold.contrast.pairs import both
 from twofold.contrast.reductions import logsumexp
 from twofold.options import NonNegative

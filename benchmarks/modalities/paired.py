@@ -45,7 +45,7 @@ import torch
 from torch import Tensor
 
 import twofold
-from twofold.contrast.layout import unit
+from twofold.contrast.directions import unit
 from twofold.data.emoji_dataset import EmojiDataset
 from twofold.evaluation.crossmodal import (
     class_prototypes,

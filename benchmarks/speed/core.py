@@ -13,9 +13,8 @@ pytorch-metric-learning's NTXentLoss in SelfSupervisedLoss and its SupConLoss, a
 of all logits as everybody writes it. They get the rows normalized or not, as they ask for; ours normalizes in each
 call.
 
-``memory``: the most that a call held beyond what was there before, less the gradients that all of them give back, with
-freed blocks returned to the system at once; and
-n = 131,072, ours alone, at a usual temperature and at one so small that exponentials need the row's maximum. Sizes at
+``memory``: the most that a call held beyond what was there before, which had gradients of the same size (those of the
+call before, freed first), with freed blocks returned to the system at once; and n = 131,072, ours alone, at a usual temperature and at one so small that exponentials need the row's maximum. Sizes at
 which a peer would need more than ``--gib`` are left out and say so.
 """
 
@@ -106,9 +105,9 @@ def measure_memory(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
     rows += [row for kind in KINDS for row in errors(kind)]
     notes = [
         "Gradients of the rows are not counted: all give them back. Freed blocks go back to the system at once, which "
-        "glibc by itself stops doing after large ones. Up to n = 4096 tiles are kept, up to 60 MB. What is held is "
-        "mostly normalized rows, their gradients and, where products are convolutions, the rows once more, turned: it "
-        "grows with n d.",
+        "glibc by itself stops doing after large ones. Up to n = 4096 tiles are kept, up to 60 MB. Beyond that NT-Xent "
+        "and CLIP hold a block of rows and a tile, whatever n is; SupCon a gradient more, for its positives; InfoNCE a "
+        "tile of all candidates and, if that is no more, two copies of them.",
         "Errors are those of products in bfloat16 against float32 ones, at temperature 0.1: of the loss, and of the "
         "gradient as a share of its length.",
     ]
@@ -182,11 +181,10 @@ def memories(n: int, arguments: argparse.Namespace, d: int = 128) -> list[Row]:
     for kind in KINDS:
         peers, absent = _fitting(_peers(kind, n, d), n, arguments.gib)
         arms = {"twofold": _ours(kind, n, d), **peers}
-        gradients = 4 * d * n * (1 if kind in ("nt_xent", "supcon") else 2) / 2**20
         targets = [Target(at_most=64.0 if n <= 8192 else 160.0)]
         targets += [Target(name, at_least=30.0) for name in peers if n == 8192]
         case = {"loss": kind, "n": n, "d": d}
-        found.append(weigh(case, arms, absent=absent, targets=targets, floor=gradients))
+        found.append(weigh(case, arms, absent=absent, targets=targets))
     return found
 
 

@@ -119,7 +119,6 @@ def weigh(
     ours: str = "twofold",
     absent: Mapping[str, str] | None = None,
     targets: Sequence[Target] = (),
-    floor: float = 0.0,
 ) -> Row:
     """Peak memory of each call beyond what was held before it, in MB, and print the row.
 
@@ -129,12 +128,11 @@ def weigh(
         ours: As in :func:`race`.
         absent: As in :func:`race`.
         targets: As in :func:`race`.
-        floor: MB to subtract everywhere, such as those of results that are needed anyway.
     """
     found = {}
     for name, call in arms.items():
         call()
-        found[name] = [max(peak_of(call) - floor, 0.1)]
+        found[name] = [max(peak_of(call), 0.1)]
     return _row(case, "MB", ours, found, absent, targets)
 
 

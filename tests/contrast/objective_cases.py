@@ -11,7 +11,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from twofold.contrast import convolved, objectives, reductions, tiles, two_way
+from twofold.contrast import convolved, directions, objectives, reductions, tiles, two_way
 from twofold.contrast.gather import gather
 from twofold.contrast.pairs import different, similar
 from twofold.contrast.sparse_pairs import PairList, apart
@@ -185,12 +185,15 @@ def small_tiles(
 ) -> Iterator[None]:
     """Every reduction goes tile by tile, in tiles so small that tests cross their borders; none are kept, or few.
 
+    Candidates of more than ``rows / 2`` dimensions are made ready block by block where products are convolutions.
     Products are convolutions, in pieces as small, or are not; this does not depend on the processor.
     """
     with (
         mock.patch.multiple(convolved, COLUMNS=columns, pays=lambda sizes, like: convolve),
         mock.patch.object(reductions, "DENSE_PAIRS", 0),
+        mock.patch.object(directions, "PIECE_NUMBERS", 7),
         mock.patch.multiple(tiles, ROW_TILE=rows, REDUCED_ROW_TILE=rows, FEWEST_ROWS=1, KEPT_NUMBERS=kept),
-        mock.patch.multiple(two_way, STRIP_ROWS=square, STRIP_COLUMNS=columns, KEPT_NUMBERS=kept),
+        mock.patch.object(tiles, "HELD_NUMBERS", 0),
+        mock.patch.multiple(two_way, ROW_TILE=square, COLUMNS=columns, KEPT_NUMBERS=kept),
     ):
         yield

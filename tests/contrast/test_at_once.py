@@ -47,40 +47,6 @@ def value_and_gradients(leaves: list[Tensor], scale: Tensor, **options: object) 
     return [value.detach(), *torch.autograd.grad(1.7 * value, leaves + ([scale] if scale.requires_grad else []))]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
-@given(
-    n=st.integers(2, 9),
-    scale=st.sampled_from(["number", "per anchor", "learned", "negative"]),
-    reduction=st.sampled_from(["sum", "mean", "none"]),
-    tile=st.sampled_from([None, 0, 3]),
-    same_rows=st.booleans(),
-    shift=st.integers(0, 8),
-    without_self=st.booleans(),
-    seed=st.integers(0, 99),
-)
-def test_matched_rows_are_found(n, scale, reduction, tile, same_rows, shift, without_self, seed) -> None:
-    leaves, k = [rows(n, 4, seed)] if same_rows else [rows(n, 4, seed), rows(n, 4, seed + 1)], some_scale(scale, n)
-    shift %= n
-    rule = some_rule("self", n, n) if without_self and shift else None
-
-    def cross_entropy(leaves: list[Tensor]) -> Tensor:
-        logits = (k[:, None] if k.ndim else k) * leaves[0] @ leaves[-1].T
-        if rule is not None:
-            logits = logits.masked_fill(torch.eye(n, dtype=torch.bool), float("-inf"))
-        return F.cross_entropy(logits, (torch.arange(n) + shift) % n, reduction=reduction)
-
-    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
-    wanted = leaves + ([k] if k.requires_grad else [])
-    found = []
-    for value in (
-        cross_entropy(leaves),
-        logsumexp(leaves[0], leaves[-1], scale=k, rule=rule, reduction=reduction, matched=shift, tile=tile),
-    ):
-        found.append([value.detach(), *torch.autograd.grad(1.7 * value.sum(), wanted)])
-    for ours, plain in zip(*found, strict=True):
-        torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-10)
-
-
 @settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(
     n=st.integers(2, 9),
@@ -163,10 +129,3 @@ def test_a_second_backward_pass_gives_the_same() -> None:
     total = logsumexp(a, a, reduction="sum")
     first, second = (torch.autograd.grad(total, a, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
-
-
-def test_matched_rows_must_correspond() -> None:
-    with pytest.raises(ValueError, match="matched needs a candidate for each anchor, got 4 for 3"):
-        logsumexp(torch.ones(3, 2), torch.ones(4, 2), matched=0)
-    with pytest.raises(ValueError, match="from an anchor's own number, 0 to 2: 3"):
-        logsumexp(torch.ones(3, 2), torch.ones(3, 2), matched=3)

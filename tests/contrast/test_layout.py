@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from objective_cases import random_views
-from torch.nn import functional as F
 
 from twofold.contrast import layout
-from twofold.contrast.layout import flatten_views, inverse_temperature, logit_bound, positive_similarity, unit
+from twofold.contrast.directions import unit
+from twofold.contrast.layout import flatten_views, inverse_temperature, logit_bound, positive_similarity
 
 
 def test_flat_views_of_one_process() -> None:
@@ -33,32 +33,6 @@ def test_flat_views_of_the_second_of_two_processes(monkeypatch: pytest.MonkeyPat
     negatives = flat.other_items()(*tile)
     assert negatives[0].int().tolist() == [1, 1, 1, 0, 1, 1] * 2
     assert torch.equal(negatives[0], negatives[3])
-
-
-def test_unit() -> None:
-    a, b = random_views(2, 5, 3), random_views(1, 4, 3)[0]
-    first, second = unit(a, b)
-    torch.testing.assert_close(first, F.normalize(a, dim=-1))
-    torch.testing.assert_close(second.norm(dim=-1), torch.ones(4, dtype=torch.float64))
-    assert unit(a, normalize=False)[0] is a
-    assert [x.dtype for x in unit(a.half(), a.bfloat16(), a.float(), a)] == [torch.float32] * 3 + [torch.float64]
-    assert unit(a.half(), normalize=False)[0].dtype == torch.float32
-
-
-def test_unit_has_the_gradient_of_normalize() -> None:
-    a = random_views(1, 5, 3)[0].requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: unit(x)[0], a)
-
-
-@pytest.mark.parametrize("length", [0.0, 1e-30])
-def test_a_dead_row_does_not_outweigh_the_batch(length: float) -> None:
-    rows = torch.ones(2, 3)
-    rows[0] *= length
-    rows.requires_grad_()
-    (scaled,) = unit(rows)
-    torch.testing.assert_close(scaled[0], torch.full((3,), length))
-    (scaled * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
-    assert rows.grad.abs().max() <= 3.0  # F.normalize gives 3e12
 
 
 def test_inverse_temperature_keeps_the_gradient() -> None:

@@ -336,3 +336,10 @@ def test_softplus_is_exact_where_the_one_of_torch_is_cut() -> None:
 def test_bad_input(anchors: tuple, candidates: tuple, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         softplus_sum(torch.ones(anchors), torch.ones(candidates), **options)
+
+
+def test_matched_rows_must_correspond() -> None:
+    with pytest.raises(ValueError, match="matched needs a candidate for each anchor, got 4 for 3"):
+        logsumexp(torch.ones(3, 2), torch.ones(4, 2), matched=0)
+    with pytest.raises(ValueError, match="from an anchor's own number, 0 to 2: 3"):
+        logsumexp(torch.ones(3, 2), torch.ones(3, 2), matched=3)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from twofold.contrast.autograd import tiled_backward
+from twofold.contrast.autograd import tiled_backward, times
 from twofold.contrast.pairs import AllBut, Rule, is_mutual
 from twofold.contrast.products import product, transposed_product
 from twofold.contrast.tiles import yes_or_no
@@ -72,7 +72,7 @@ class SummedAtOnce(torch.autograd.Function):
     @staticmethod
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None, None
+        return *times(ctx.saved_tensors, grads[0]), None, None
 
 
 def _diagonals(square: Tensor, shift: int | None) -> list[tuple[slice, Tensor]]:

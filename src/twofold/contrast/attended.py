@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from twofold.contrast.layout import unit
+from twofold.contrast.directions import unit
 
 
 def attended_similarity(segments: Tensor, texts: Tensor, *, attended: float = 0.5) -> Tensor:

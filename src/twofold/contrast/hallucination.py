@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.contrast.checks import check_rows
-from twofold.contrast.layout import unit
+from twofold.contrast.directions import unit
 
 _SMALL = 1e-7
 _ROUNDING = 1e-5

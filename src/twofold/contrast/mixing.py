@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.contrast.checks import check_rows
-from twofold.contrast.layout import unit
+from twofold.contrast.directions import unit
 from twofold.contrast.pairs import Rule
 
 # Queries whose similarities to all negatives are in memory at a time.

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from twofold.contrast.autograd import tiled_backward
+from twofold.contrast.autograd import tiled_backward, times
+from twofold.contrast.directions import Matched
 from twofold.contrast.pairs import Rule
 from twofold.contrast.products import add_product, add_transposed, product, total_of
 from twofold.contrast.tiles import RowTiles, kept_tile
@@ -62,7 +63,11 @@ class LogSumExp(torch.autograd.Function):
 
 
 class SummedLogSumExp(torch.autograd.Function):
-    """As :class:`LogSumExp`, but gives the sum over anchors, 0-d."""
+    """The values of :class:`LogSumExp` times ``share``, less k_i s_ij of the j that is i's own, summed, 0-d.
+
+    Takes further: matched, the shift of an anchor's own candidate or None; normalize, whether rows are compared by
+    their directions; and share.
+    """
 
     @staticmethod
     def forward(
@@ -73,27 +78,33 @@ class SummedLogSumExp(torch.autograd.Function):
         rule: Rule | None,
         largest: float | None,
         tile: int | None,
+        matched: int | None,
+        normalize: bool,
+        share: float,
     ) -> Tensor:
-        tiles = RowTiles(anchors, candidates, scale, rule, tile, largest=largest, keep=False)
+        tiles = RowTiles(anchors, candidates, scale, rule, tile, largest=largest, keep=False, normalize=normalize)
         gradients = _Gradients(ctx, anchors, candidates, scale)
-        total = _with_gradients(tiles, gradients)
+        total = _with_gradients(tiles, gradients, share)
         if total is None:
             tiles.how = tiles.how._replace(direct=False)
             gradients = _Gradients(ctx, anchors, candidates, scale)
-            total = _with_gradients(tiles, gradients)
+            total = _with_gradients(tiles, gradients, share)
             assert total is not None
+        if matched is not None:
+            total -= gradients.match(tiles, matched, share)
+        gradients.to_given(tiles)
         ctx.save_for_backward(*gradients.total(scale))
         return total
 
     @staticmethod
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        return *(None if unit is None else unit * grads[0] for unit in ctx.saved_tensors), None, None, None
+        return *times(ctx.saved_tensors, grads[0]), None, None, None, None, None, None
 
 
 def _values(tiles: RowTiles) -> tuple[Tensor, list[Tensor]]:
     """The values, and each tile's powers and what was subtracted from their logits, if tiles are kept."""
-    log_sum, kept = tiles.anchors.new_empty(len(tiles.anchors)), []
+    log_sum, kept = tiles.scale.new_empty(len(tiles.scale)), []
     for rows in tiles:
         powers, origin = tiles.powers(rows)
         log_sum[rows] = origin + _totals(powers, log_sum.dtype).log()
@@ -101,19 +112,19 @@ def _values(tiles: RowTiles) -> tuple[Tensor, list[Tensor]]:
     return log_sum, kept
 
 
-def _with_gradients(tiles: RowTiles, gradients: _Gradients) -> Tensor | None:
-    """The sum of the values, with its gradient added to ``gradients``; None if it cannot be trusted."""
-    values = tiles.anchors.new_empty(len(tiles.anchors))
+def _with_gradients(tiles: RowTiles, gradients: _Gradients, share: float) -> Tensor | None:
+    """The sum of the values times share, with its gradient added to ``gradients``; None if it cannot be trusted."""
+    values = tiles.scale.new_empty(len(tiles.scale))
     for rows in tiles:
         powers, origin = tiles.powers(rows)
         totals = _totals(powers, values.dtype)
         if tiles.doubtful(totals):
             return None
         torch.add(origin, totals.log(), out=values[rows])
-        share = totals.reciprocal()
-        gradients.add(tiles, rows, powers, share if tiles.rule is None else share.masked_fill_(totals == 0, 0.0))
+        factor = share / totals
+        gradients.add(tiles, rows, powers, factor if tiles.rule is None else factor.masked_fill_(totals == 0, 0.0))
         del powers  # before the next tile takes memory
-    return values.sum()
+    return values.sum() * share
 
 
 def _totals(blocks: list[Tensor], dtype: torch.dtype) -> Tensor:
@@ -138,17 +149,32 @@ class _Gradients:
         strength = (factor * tiles.scale[rows])[:, None]
         blocks = list(zip(tiles.blocks, powers, strict=True))
         if self.anchors is not None or self.scale is not None:
-            towards = product(powers[0], tiles.turned[:, tiles.blocks[0]]).to(tiles.anchors.dtype)
+            towards = product(powers[0], tiles.turned_block(tiles.blocks[0])).to(strength.dtype)
             for columns, block in blocks[1:]:
-                add_product(towards, block, tiles.turned[:, columns])
+                add_product(towards, block, tiles.turned_block(columns))
             if self.scale is not None:
                 self.scale[rows] = factor * (towards * tiles.anchors[rows]).sum(1)
             if self.anchors is not None:
                 torch.mul(towards, strength, out=self.anchors[rows])
         if self.candidates is not None:
-            own = tiles.anchors[rows] * strength
+            own = tiles.anchors.times(rows, strength)
             for columns, block in blocks:
                 add_transposed(self.candidates[columns], block, own)
+
+    def match(self, tiles: RowTiles, shift: int, share: float) -> Tensor:
+        """Each anchor's k_i s_ij with its own candidate, times share, summed; its gradient is subtracted."""
+        pairs, force = Matched(tiles.anchors, tiles.candidates, shift), tiles.scale * share
+        similarity = pairs.similarity()
+        pairs.pull(self.anchors, self.candidates, force)
+        if self.scale is not None:
+            self.scale -= similarity * share
+        return torch.dot(force, similarity)
+
+    def to_given(self, tiles: RowTiles) -> None:
+        """Make gradients of rows as multiplied those of rows as given."""
+        for side, gradient in ((tiles.anchors, self.anchors), (tiles.candidates, self.candidates)):
+            if gradient is not None:
+                side.to_given(gradient)
 
     def total(self, scale: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """In the shapes of the inputs."""

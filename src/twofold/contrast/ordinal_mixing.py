@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.checks import check_views
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather
-from twofold.contrast.layout import FlatViews, flatten_views, unit
+from twofold.contrast.layout import FlatViews, flatten_views
 
 _ROWS_AT_A_TIME = 512  # anchors whose choice among all candidates is drawn at a time
 

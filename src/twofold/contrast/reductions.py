@@ -10,9 +10,9 @@ With s_ij = a_i · b_j, a scale k_i (usually 1/τ) and weights w_ij that a pair 
 Small problems are computed densely with plain torch: that is the definition. Larger ones go tile by tile, so that no
 pass keeps an n × m matrix, in as few products of matrices as the problem allows (:mod:`twofold.contrast.one_way`,
 :mod:`twofold.contrast.two_way`, :mod:`twofold.contrast.tiled_sums`), and some in between all at once
-(:mod:`twofold.contrast.at_once`). All paths give the same numbers and gradients, in
-anchors, candidates, scale and bias. Nothing is normalized here; the objectives do that. A row whose candidates are all
-left out gives −inf from :func:`logsumexp`, 0 from the others, and no gradient.
+(:mod:`twofold.contrast.at_once`). All paths give the same numbers and gradients, in anchors, candidates, scale and
+bias. Rows are taken as they are; objectives normalize them, or ask the first of these to do so tile by tile. A row
+whose candidates are all left out gives −inf from :func:`logsumexp`, 0 from the others, and no gradient.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import Tensor
 from twofold.contrast import at_once
 from twofold.contrast.autograd import full_precision
 from twofold.contrast.checks import check_reduction, raise_precision, reduce_anchors
+from twofold.contrast.directions import unit
 from twofold.contrast.one_way import LogSumExp, SummedLogSumExp
 from twofold.contrast.pairs import Rule, is_mutual
 from twofold.contrast.tiled_sums import RuledSum, SoftmaxMean, SoftplusSum, softplus
@@ -60,6 +61,7 @@ def logsumexp(
     reduction: str = "none",
     largest: float | None = None,
     matched: int | None = None,
+    normalize: bool = False,
     tile: int | None = None,
 ) -> Tensor:
     """log Σ_j w_ij exp(scale_i · s_ij), one value per anchor.
@@ -76,6 +78,8 @@ def logsumexp(
             subtracted, which takes longer. With too small a value exponentials may overflow.
         matched: Candidate j = (i + matched) mod n is anchor i's own, and scale_i · s_ij is subtracted: the cross
             entropy of finding it, which the rule must not leave out.
+        normalize: Compare rows by their directions, as if they were scaled to unit length first; large problems then
+            hold no copy of them.
         tile: Rows to a tile; None chooses by size, 0 forces the dense path.
 
     Raises:
@@ -90,25 +94,32 @@ def logsumexp(
         raise ValueError(f"matched counts candidates from an anchor's own number, 0 to {len(anchors) - 1}: {matched}.")
     with full_precision(anchors):
         scale = _as_scale(scale, anchors)
-        summed = reduction != "none" and torch.is_grad_enabled()  # so that a gradient can be formed early
-        if summed and tile is None:
-            total = _at_once(anchors, candidates, scale, rule, largest, matched=matched)
-            if total is not None:
+        # Whether a gradient can be formed early.
+        summed = reduction != "none" and torch.is_grad_enabled()
+        if summed and tile is None and at_once.applies(anchors, candidates, rule):
+            rows = _directions(anchors, candidates, normalize)
+            if direct_bound(*rows, scale, largest) is not None:
+                total = at_once.SummedAtOnce.apply(*rows, scale, rule, matched)
                 return total / len(anchors) if reduction == "mean" else total
-        if matched is not None:
-            repulsion = logsumexp(
-                anchors, candidates, scale=scale, rule=rule, reduction=reduction, largest=largest, tile=tile
-            )
-            return repulsion - _own_similarity(anchors, candidates, scale, reduction, matched)
-        if _is_dense(anchors, candidates, tile):
-            return reduce_anchors(_dense_logsumexp(anchors, candidates, scale, rule), reduction)
-        symmetric = candidates is anchors and is_mutual(rule)
-        if symmetric and (bound := direct_bound(anchors, anchors, scale, largest)) is not None:
-            return reduce_anchors(Symmetric.apply(anchors, scale, rule, bound, tile), reduction)
-        if not summed:
-            return reduce_anchors(LogSumExp.apply(anchors, candidates, scale, rule, largest, tile), reduction)
-        total = SummedLogSumExp.apply(anchors, candidates, scale, rule, largest, tile)
-        return total / len(anchors) if reduction == "mean" else total
+        dense = _is_dense(anchors, candidates, tile)
+        if not dense:
+            if candidates is anchors and is_mutual(rule):
+                bound = direct_bound(anchors, anchors, scale, largest, normalize=normalize)
+                if bound is not None:
+                    values = Symmetric.apply(anchors, scale, rule, bound, tile, matched, normalize)
+                    return reduce_anchors(values, reduction)
+            if summed:
+                share = 1 / len(anchors) if reduction == "mean" else 1.0
+                return SummedLogSumExp.apply(anchors, candidates, scale, rule, largest, tile, matched, normalize, share)
+        anchors, candidates = _directions(anchors, candidates, normalize)
+        if dense:
+            values = _dense_logsumexp(anchors, candidates, scale, rule)
+        else:
+            values = LogSumExp.apply(anchors, candidates, scale, rule, largest, tile)
+        repulsion = reduce_anchors(values, reduction)
+        if matched is None:
+            return repulsion
+        return repulsion - _own_similarity(anchors, candidates, scale, reduction, matched)
 
 
 def paired_similarity(anchors: Tensor, positives: Tensor, scale: Tensor, reduction: str) -> Tensor:
@@ -135,6 +146,8 @@ def logsumexp_both_ways(
     *,
     scale: Scale = 1.0,
     largest: float | None = None,
+    matched: bool = False,
+    normalize: bool = False,
     tile: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """log Σ_j exp(scale_i · s_ij) for each anchor i, and log Σ_i exp(scale_j · s_ij) for each candidate j.
@@ -144,6 +157,8 @@ def logsumexp_both_ways(
         candidates: ``(n, d)``.
         scale: A number, a 0-d tensor or ``(n,)``: pair i's, for anchor i and candidate i alike. Differentiable.
         largest: As in :func:`logsumexp`.
+        matched: Subtract scale_i · s_ii from both values of pair i.
+        normalize: As in :func:`logsumexp`.
         tile: As in :func:`logsumexp`.
 
     Raises:
@@ -154,15 +169,23 @@ def logsumexp_both_ways(
         raise ValueError(f"both sides need equally many rows, got {len(anchors)} and {len(candidates)}.")
     with full_precision(anchors):
         scale = _as_scale(scale, anchors)
-        if _is_dense(anchors, candidates, tile):
+        dense = _is_dense(anchors, candidates, tile)
+        if not dense:
+            bound = direct_bound(anchors, candidates, scale, largest, normalize=normalize)
+            if bound is not None:
+                forth, back = BothWays.apply(anchors, candidates, scale, bound, tile, matched, normalize)
+                return forth, back
+        anchors, candidates = _directions(anchors, candidates, normalize)
+        if dense:
             similarity = anchors @ candidates.T
-            return (scale[..., None] * similarity).logsumexp(1), (scale * similarity).logsumexp(0)
-        if (bound := direct_bound(anchors, candidates, scale, largest)) is not None:
-            forth, back = BothWays.apply(anchors, candidates, scale, bound, tile)
+            forth, back = (scale[..., None] * similarity).logsumexp(1), (scale * similarity).logsumexp(0)
+        else:
+            both = ((anchors, candidates), (candidates, anchors))
+            forth, back = (LogSumExp.apply(*pair, scale, None, largest, tile) for pair in both)
+        if not matched:
             return forth, back
-        both = ((anchors, candidates), (candidates, anchors))
-        forth, back = (LogSumExp.apply(*pair, scale, None, largest, tile) for pair in both)
-        return forth, back
+        own = _own_similarity(anchors, candidates, scale, "none", 0)
+        return forth - own, back - own
 
 
 def softmax_mean(
@@ -269,14 +292,13 @@ def _is_dense(anchors: Tensor, candidates: Tensor, tile: int | None) -> bool:
     return tile == 0 or pairs == 0 or (tile is None and pairs <= DENSE_PAIRS)
 
 
-def _at_once(
-    anchors: Tensor, candidates: Tensor, scale: Tensor, rule: Rule | None, largest: float | None, *, matched: int | None
-) -> Tensor | None:
-    """The sum of the values of a small problem, or None where that way is not for it."""
-    if not at_once.applies(anchors, candidates, rule) or direct_bound(anchors, candidates, scale, largest) is None:
-        return None
-    total: Tensor = at_once.SummedAtOnce.apply(anchors, candidates, scale, rule, matched)
-    return total
+def _directions(anchors: Tensor, candidates: Tensor, normalize: bool) -> tuple[Tensor, Tensor]:
+    """The rows as they are compared; the very same tensor where they were."""
+    if candidates is anchors:
+        (anchors,) = unit(anchors, normalize=normalize)
+        return anchors, anchors
+    anchors, candidates = unit(anchors, candidates, normalize=normalize)
+    return anchors, candidates
 
 
 def _own_similarity(anchors: Tensor, candidates: Tensor, scale: Tensor, reduction: str, matched: int) -> Tensor:

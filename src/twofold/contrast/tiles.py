@@ -11,12 +11,14 @@ subtracted first.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from twofold.contrast import convolved
+from twofold.contrast.directions import sides
 from twofold.contrast.pairs import AllBut, Rule, parted
 from twofold.contrast.products import LARGEST_LOGIT, product, product_dtype, product_into
 
@@ -30,6 +32,8 @@ FEWEST_ROWS = 256
 """Fewer rows make products of matrices slow."""
 KEPT_NUMBERS = 15 << 20
 """Up to so many numbers (60 MB in float32) the powers of all tiles are kept for the backward pass."""
+HELD_NUMBERS = 1 << 21
+"""Up to so many numbers (8 MB in float32), or as many as a tile has, copies of candidates are held for all tiles."""
 LARGEST_DIRECT = 60.0
 """exp(±60) and sums of millions of them are ordinary float32 numbers."""
 _SMALLEST_TOTAL, _LARGEST_TOTAL = 1e-30, 1e37
@@ -57,7 +61,7 @@ class RowTiles:
         how: What another object for the same problem has found.
         largest: A bound of all logits that is known already.
         keep: Whether tiles may be kept, if they are few.
-        two_at_once: Whether the caller holds two tiles at a time: in float32 each then has three quarters of the rows.
+        normalize: Whether rows are compared by their directions.
     """
 
     def __init__(
@@ -70,40 +74,53 @@ class RowTiles:
         how: How | None = None,
         largest: float | None = None,
         keep: bool = True,
-        two_at_once: bool = False,
+        normalize: bool = False,
     ) -> None:
         if how is None:
-            largest = largest_logit(anchors, candidates, scale) if largest is None else largest
+            if largest is None:
+                largest = largest_logit(anchors, candidates, scale, normalize=normalize)
             dtype = dtype_for(anchors, rule, largest)
-            most = REDUCED_ROW_TILE if dtype != anchors.dtype else ROW_TILE * 3 // 4 if two_at_once else ROW_TILE
-            step = _row_step(anchors, candidates, tile or most)
+            step = _row_step(anchors, candidates, tile or row_tile(dtype, like=anchors))
             kept = keep and len(anchors) * len(candidates) <= KEPT_NUMBERS
             direct = largest <= LARGEST_DIRECT and (yes_or_no(rule) or can_be_read(anchors))
             how = How(step, direct=direct, dtype=dtype, kept=kept)
         self.how = how
-        self.anchors, self.scale, self.rule = anchors, scale.expand(len(anchors)), rule
+        self.scale, self.rule = scale.expand(len(anchors)), rule
         self._left_out, self._asked = parted(rule)
-        self.candidates = candidates.to(self.how.dtype)
-        self.turned = turned(self.candidates, how.step)
-        """``(d, m)``, for products of tiles with candidates."""
-        plain = how.direct and not how.kept and self._asked is None
-        split = plain and convolved.pays((how.step, *self.candidates.shape), like=self.candidates)
+        plain = how.direct and not how.kept and self._asked is None and how.dtype == candidates.dtype
+        split = plain and convolved.pays((how.step, *candidates.shape), like=candidates)
         self.blocks = spans(len(candidates), convolved.COLUMNS if split else max(1, len(candidates)))
         """The columns of the blocks that a tile's powers come in."""
+        most = max(HELD_NUMBERS, how.step * len(candidates) // 2)  # one divided by lengths and one turned
+        self._piecewise = len(self.blocks) > 1 and candidates.numel() > most
+        self.anchors, self.candidates = sides(
+            anchors, candidates, dtype=how.dtype, normalize=normalize, hold=not self._piecewise
+        )
+        piece = convolved.COLUMNS * candidates.shape[1] if self._piecewise else 0
+        self._straight, self._across = candidates.new_empty(piece), candidates.new_empty(piece)
         self.weighted = False
         """Whether the rule gave weights other than yes and no."""
         self.columns = torch.arange(len(candidates), device=anchors.device)
-        self._buffer, self.second = (
-            Buffer(self.candidates, self.how.step * len(candidates), fresh=how.kept) for _ in range(2)
-        )
+        numbers = how.step * len(candidates)
+        self._buffer = Buffer(candidates.new_empty(0, dtype=how.dtype), numbers, fresh=how.kept)
 
     def __iter__(self) -> Iterator[slice]:
         return iter(spans(len(self.anchors), self.how.step))
 
-    def similarity(self, rows: slice, columns: slice | None = None) -> Tensor:
-        """s, ``(rows, m)``, overwritten by the next tile, unless tiles are kept; or that of one of several blocks."""
-        if columns is not None and len(self.blocks) > 1:
-            return product(self.anchors[rows], self.candidates[columns])
+    @cached_property
+    def turned(self) -> Tensor:
+        """All candidates, ``(d, m)``, for products of tiles with them."""
+        return turned(self._whole, self.how.step)
+
+    def turned_block(self, columns: slice) -> Tensor:
+        """``(d, columns)`` of :attr:`turned`, made for this block alone where all would take much memory."""
+        if not self._piecewise:
+            return self.turned[:, columns]
+        rows = self._candidates(columns)
+        return self._across[: rows.numel()].view(*rows.T.shape).copy_(rows.T)
+
+    def similarity(self, rows: slice) -> Tensor:
+        """s, ``(rows, m)``, overwritten by the next tile, unless tiles are kept."""
         return self._product(self.anchors[rows])
 
     def weight(self, rows: slice, similarity: Tensor) -> Tensor | None:
@@ -113,33 +130,24 @@ class RowTiles:
     def powers(self, rows: slice, *, origin: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
         """w exp(k s − o), in blocks, and o, ``(rows,)``: 0 if formed directly, else given or the maximum."""
         if self.how.direct:
-            powers = self._direct(rows)
-            return powers, self.anchors.new_zeros(rows.stop - rows.start)
+            return self._direct(rows), self.scale.new_zeros(rows.stop - rows.start)
         logits = self._logits(rows)
         if origin is None:
             origin = logits.amax(1)
         origin = origin.masked_fill(origin.isneginf(), 0.0)  # a row without candidates
         return [logits.sub_(origin[:, None]).exp_()], origin
 
-    def block(self, rows: slice, columns: slice) -> Tensor:
-        """One block of :meth:`powers`, for those who need no other at the time; only where they are formed directly."""
-        if len(self.blocks) == 1:
-            return self.powers(rows)[0][0]
-        powers = product(self.anchors[rows] * self.scale[rows, None], self.candidates[columns]).exp_()
-        if self._left_out is not None:
-            leave_out(powers, self._left_out.positions[rows] - columns.start)
-        return powers
-
     def doubtful(self, totals: Tensor) -> bool:
         """Whether weights may have driven direct sums out of range; they must then be formed anew, not directly."""
         return self.how.direct and self.weighted and not in_range(totals)
 
     def _direct(self, rows: slice) -> list[Tensor]:
-        if len(self.blocks) > 1:
-            return [self.block(rows, columns) for columns in self.blocks]
         scale = self.scale[rows, None]
         if self._asked is None:
-            return [self._leave_out(self._product(self.anchors[rows] * scale).exp_(), rows, 0.0)]
+            scaled = self.anchors.times(rows, scale)
+            if len(self.blocks) == 1:
+                return [self._leave_out(self._product(scaled).exp_(), rows, 0.0)]
+            return [self._block(scaled, rows, columns) for columns in self.blocks]
         similarity = self.similarity(rows)
         weight = self._weight(self._asked, rows, similarity)
         assert weight is not None
@@ -148,6 +156,12 @@ class RowTiles:
         else:
             self.weighted = True
         return [self._leave_out(similarity.mul_(scale).exp_().mul_(weight), rows, 0.0)]
+
+    def _block(self, scaled: Tensor, rows: slice, columns: slice) -> Tensor:
+        powers = product(scaled, self._candidates(columns)).exp_()
+        if self._left_out is not None:
+            leave_out(powers, self._left_out.positions[rows] - columns.start)
+        return powers
 
     def _logits(self, rows: slice) -> Tensor:
         similarity, scale = self.similarity(rows), self.scale[rows, None]
@@ -165,8 +179,17 @@ class RowTiles:
         numbers = torch.arange(rows.start, rows.stop, device=similarity.device)
         return weight_of(rule, numbers, self.columns, similarity)
 
+    def _candidates(self, columns: slice) -> Tensor:
+        """Those of one block, until those of the next are asked for."""
+        return self.candidates.into(self._straight, columns) if self._piecewise else self.candidates[columns]
+
+    @property
+    def _whole(self) -> Tensor:
+        assert self.candidates.held is not None
+        return self.candidates.held
+
     def _product(self, own: Tensor) -> Tensor:
-        return self._buffer.product(own.to(self.candidates.dtype), self.candidates)
+        return self._buffer.product(own.to(self.how.dtype), self._whole)
 
     def _leave_out(self, tile: Tensor, rows: slice, value: float) -> Tensor:
         if self._left_out is not None:
@@ -242,6 +265,11 @@ def exact_tiles(anchors: Tensor, candidates: Tensor, rule: Rule | None, tile: in
     return RowTiles(anchors, candidates, anchors.new_ones(()), rule, how=how)
 
 
+def row_tile(dtype: torch.dtype, *, like: Tensor) -> int:
+    """Most rows of a tile that is computed in ``dtype``."""
+    return ROW_TILE if dtype == like.dtype else REDUCED_ROW_TILE
+
+
 def _row_step(anchors: Tensor, candidates: Tensor, most: int) -> int:
     fitting = max(FEWEST_ROWS, TILE_NUMBERS // max(1, len(candidates)))
     return max(1, min(most, fitting, len(anchors)))
@@ -280,13 +308,16 @@ def weight_of(rule: Rule, rows: Tensor, columns: Tensor, similarity: Tensor) -> 
     return weight.clone() if shared else weight
 
 
-def largest_logit(anchors: Tensor, candidates: Tensor, scale: Tensor) -> float:
+def largest_logit(anchors: Tensor, candidates: Tensor, scale: Tensor, *, normalize: bool = False) -> float:
     """No |k_i s_ij| is above this, as far as the lengths of rows tell; infinity where looking would stall a device."""
     if not can_be_read(anchors) or 0 in (anchors.numel(), candidates.numel()):
         return float("inf")
+    most = scale.detach().abs().max()
+    if normalize:
+        return float(most)
     longest = torch.linalg.vector_norm(anchors.detach(), dim=1).max()
     other = longest if candidates is anchors else torch.linalg.vector_norm(candidates.detach(), dim=1).max()
-    return float(longest * other * scale.detach().abs().max())
+    return float(longest * other * most)
 
 
 def logits_of(similarity: Tensor, scale: Tensor, weight: Tensor | None) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.checks import check_views
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather, local_rows
-from twofold.contrast.layout import unit
 from twofold.contrast.pairs import all_but_self
 from twofold.contrast.reductions import softmax_mean
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from twofold.contrast.attended import attended_similarity
 from twofold.contrast.checks import Temperature, check_pairs, check_rows, check_temperature, reduce_anchors
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather, local_rows
-from twofold.contrast.layout import inverse_temperature, logit_bound, unit
+from twofold.contrast.layout import inverse_temperature, logit_bound
 from twofold.contrast.pairs import Rule, all_but_self
 from twofold.contrast.reductions import logsumexp, weighted_sum
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from twofold.contrast.checks import Temperature, check_temperature
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather
-from twofold.contrast.layout import inverse_temperature, unit
+from twofold.contrast.layout import inverse_temperature
 from twofold.contrast.reductions import logsumexp
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.checks import check_rows, check_temperature, check_views, raise_precision
-from twofold.contrast.layout import unit
+from twofold.contrast.directions import unit
 from twofold.contrast.pairs import all_but_self
 from twofold.contrast.reductions import logsumexp
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.checks import Temperature, check_rows, check_same_shape, check_temperature, reduce_anchors
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather, local_rows
-from twofold.contrast.layout import inverse_temperature, unit
+from twofold.contrast.layout import inverse_temperature
 from twofold.contrast.reductions import logsumexp
 
 

@@ -15,8 +15,9 @@ from twofold.contrast.checks import (
     check_views,
     reduce_anchors,
 )
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather, local_rows
-from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, positive_similarity, unit
+from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, positive_similarity
 from twofold.contrast.pairs import Rule, at_least, both, different, hardest_threshold
 from twofold.contrast.reductions import logsumexp, weighted_sum
 

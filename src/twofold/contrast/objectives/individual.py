@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.checks import Temperature, check_temperature, check_views
-from twofold.contrast.layout import flatten_views, inverse_temperature, positive_similarity, unit
+from twofold.contrast.directions import unit
+from twofold.contrast.layout import flatten_views, inverse_temperature, positive_similarity
 from twofold.contrast.reductions import logsumexp, softmax_mean
 
 

@@ -16,17 +16,12 @@ from twofold.contrast.checks import (
     check_same_shape,
     check_temperature,
     check_views,
+    raise_precision,
     reduce_anchors,
 )
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather, local_rows, world_size
-from twofold.contrast.layout import (
-    FlatViews,
-    flatten_views,
-    inverse_temperature,
-    logit_bound,
-    positive_similarity,
-    unit,
-)
+from twofold.contrast.layout import flatten_views, inverse_temperature, logit_bound, positive_similarity
 from twofold.contrast.pairs import Rule
 from twofold.contrast.reductions import logsumexp, logsumexp_both_ways, paired_similarity
 
@@ -49,16 +44,16 @@ def info_nce(
         TypeError, ValueError: On anything but two equal floating ``(n ≥ 2, d)`` tensors, or on τ ≤ 0.
     """
     check_pairs(anchors, positives, temperature)
-    anchors, positives = unit(anchors, positives, normalize=normalize)
+    alone = world_size() == 1
+    anchors, positives = unit(anchors, positives, normalize=normalize and not alone)
     scale = inverse_temperature(temperature, anchors)
     largest = logit_bound(temperature, normalize=normalize)
-    total = "sum" if reduction == "mean" else reduction  # divided once
-    if world_size() == 1:
-        losses = logsumexp(anchors, positives, scale=scale, reduction=total, largest=largest, matched=0)
-    else:
-        repulsion = logsumexp(anchors, gather(positives), scale=scale, reduction=total, largest=largest)
-        losses = repulsion - paired_similarity(anchors, positives, scale, total)
-    return losses / len(anchors) if reduction == "mean" else losses
+    if alone:
+        return logsumexp(
+            anchors, positives, scale=scale, reduction=reduction, largest=largest, matched=0, normalize=normalize
+        )
+    repulsion = logsumexp(anchors, gather(positives), scale=scale, reduction=reduction, largest=largest)
+    return repulsion - paired_similarity(anchors, positives, scale, reduction)
 
 
 def symmetric_info_nce(
@@ -70,11 +65,11 @@ def symmetric_info_nce(
         backward = info_nce(second, first, temperature=temperature, reduction=reduction, normalize=normalize)
         return (forward + backward) / 2
     check_pairs(first, second, temperature)
-    first, second = unit(first, second, normalize=normalize)
+    first, second = raise_precision(first, second)
     scale = inverse_temperature(temperature, first)
     largest = logit_bound(temperature, normalize=normalize)
-    forth, back = logsumexp_both_ways(first, second, scale=scale, largest=largest)
-    return reduce_anchors((forth + back) / 2 - scale * (first * second).sum(1), reduction)
+    forth, back = logsumexp_both_ways(first, second, scale=scale, largest=largest, matched=True, normalize=normalize)
+    return reduce_anchors((forth + back) / 2, reduction)
 
 
 def info_nce_with_negatives(
@@ -143,13 +138,22 @@ def nt_xent(z: Tensor, *, temperature: Temperature, reduction: str = "mean", nor
     """
     check_views("z", z)
     check_temperature(temperature)
-    (z,) = unit(z, normalize=normalize)
+    circle = len(z) == 2 and world_size() == 1  # the other view of a row stands n further, in a circle
+    (z,) = unit(z, normalize=normalize and not circle)
     flat = flatten_views(z)
     scale = inverse_temperature(temperature, z, views=z.shape[0])
-    if len(z) == 2 and world_size() == 1:  # the other view of a row stands n further, in a circle
-        return _repulsion(flat, flat.not_self(), scale, temperature, reduction, normalize, matched=z.shape[1])
-    repulsion = _repulsion(flat, flat.not_self(), scale, temperature, reduction, normalize)
-    return repulsion - reduce_anchors(scale * positive_similarity(z), reduction)
+    rule, largest = flat.not_self(), logit_bound(temperature, normalize=normalize)
+    repulsion = logsumexp(
+        flat.anchors,
+        flat.candidates,
+        scale=scale,
+        rule=rule,
+        reduction=reduction,
+        largest=largest,
+        matched=z.shape[1] if circle else None,
+        normalize=normalize and circle,
+    )
+    return repulsion if circle else repulsion - reduce_anchors(scale * positive_similarity(z), reduction)
 
 
 def decoupled(z: Tensor, *, temperature: Temperature, reduction: str = "mean", normalize: bool = True) -> Tensor:
@@ -194,21 +198,9 @@ def _decoupled(z: Tensor, temperature: Temperature, reduction: str, normalize: b
         everyone = gather(closeness, dim=1)
         share = (closeness - everyone.logsumexp(1, keepdim=True)).exp()
         attraction = attraction * (2 - everyone.shape[1] * share).flatten()
-    repulsion = _repulsion(flat, flat.other_items(), scale, temperature, reduction, normalize)
+    rule, largest = flat.other_items(), logit_bound(temperature, normalize=normalize)
+    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=rule, reduction=reduction, largest=largest)
     return repulsion - reduce_anchors(scale * attraction, reduction)
-
-
-def _repulsion(
-    flat: FlatViews,
-    rule: Rule,
-    scale: Tensor,
-    temperature: Temperature,
-    reduction: str,
-    normalize: bool,
-    matched: int | None = None,
-) -> Tensor:
-    anchors, candidates, largest = flat.anchors, flat.candidates, logit_bound(temperature, normalize=normalize)
-    return logsumexp(anchors, candidates, scale=scale, rule=rule, reduction=reduction, largest=largest, matched=matched)
 
 
 def positive_rank(anchors: Tensor, positives: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather, local_rows
-from twofold.contrast.layout import flatten_views, inverse_temperature, logit_bound, unit
+from twofold.contrast.layout import flatten_views, inverse_temperature, logit_bound
 from twofold.contrast.objectives.infonce import nt_xent
 from twofold.contrast.pairs import Rule, all_but_self, both, different
 from twofold.contrast.reductions import logsumexp

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
-from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, unit
+from twofold.contrast.directions import unit
+from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature
 from twofold.contrast.ordinal_mixing import OrdinalMixtures, check_targets, labels_of
 from twofold.contrast.pairs import Rule, both
 from twofold.contrast.reductions import logsumexp, weighted_sum

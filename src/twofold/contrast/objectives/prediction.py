@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.checks import check_rows, check_same_shape, check_views, reduce_anchors
-from twofold.contrast.layout import unit
+from twofold.contrast.directions import unit
 
 
 def negative_cosine(predictions: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twofold.contrast.checks import check_rows, check_temperature, raise_precision, reduce_anchors
-from twofold.contrast.layout import unit
+from twofold.contrast.directions import unit
 from twofold.contrast.prototypes import Clusters
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from twofold.contrast.checks import check_rows, check_same_shape, raise_precision, reduce_anchors
-from twofold.contrast.layout import unit
+from twofold.contrast.directions import unit
 
 
 def scaled_cosine_error(

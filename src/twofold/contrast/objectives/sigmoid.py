@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from twofold.contrast.checks import Temperature, check_pairs, reduce_anchors
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather, local_rows
-from twofold.contrast.layout import inverse_temperature, unit
+from twofold.contrast.layout import inverse_temperature
 from twofold.contrast.pairs import all_but_self
 from twofold.contrast.reductions import softplus_sum
 from twofold.contrast.tiled_sums import softplus

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
+from twofold.contrast.checks import Temperature, check_temperature, check_views, raise_precision, reduce_anchors
+from twofold.contrast.directions import Rows, sides
 from twofold.contrast.gather import gather
-from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, logit_bound, unit
+from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, logit_bound
 from twofold.contrast.pairs import both, same
 from twofold.contrast.reductions import logsumexp
+from twofold.contrast.tiles import can_be_read
 
 
 def supervised(
@@ -44,8 +46,9 @@ def supervised(
         TypeError, ValueError: On other shapes, labels that are not one integer a sample, or a temperature ≤ 0.
     """
     flat, scale, largest, classes = _prepare(z, labels, temperature, base_temperature, normalize)
-    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self(), largest=largest)
-    losses = repulsion - scale * _mean_similarity(flat, classes)
+    rule = flat.not_self()
+    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=rule, largest=largest, normalize=normalize)
+    losses = repulsion - scale * _mean_similarity(flat, classes, normalize)
     return reduce_anchors(_rescaled(losses, scale, base_temperature), reduction)
 
 
@@ -67,8 +70,10 @@ def supervised_inside(
     """
     flat, scale, largest, classes = _prepare(z, labels, temperature, base_temperature, normalize)
     positives = both(flat.not_self(), same(classes[flat.positions], classes))
-    repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=flat.not_self(), largest=largest)
-    attraction = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=positives, largest=largest)
+    repulsion, attraction = (
+        logsumexp(flat.anchors, flat.candidates, scale=scale, rule=rule, largest=largest, normalize=normalize)
+        for rule in (flat.not_self(), positives)
+    )
     count = _positives(flat, classes).to(attraction.dtype)
     return reduce_anchors(_rescaled(repulsion - attraction + count.log(), scale, base_temperature), reduction)
 
@@ -76,7 +81,7 @@ def supervised_inside(
 def _prepare(
     z: Tensor, labels: Tensor, temperature: Temperature, base_temperature: float | None, normalize: bool
 ) -> tuple[FlatViews, Tensor, float | None, Tensor]:
-    """Checked and normalized views laid out flat, 1/τ, the bound of logits, and each candidate's class, from 0."""
+    """Checked views laid out flat, 1/τ, the bound of logits, and each candidate's class, from 0."""
     check_views("z", z)
     check_temperature(temperature)
     if base_temperature is not None:
@@ -87,7 +92,7 @@ def _prepare(
         raise ValueError(
             f"labels must be one integer a sample, ({z.shape[1]},), got {labels.dtype} {tuple(labels.shape)}."
         )
-    (z,) = unit(z, normalize=normalize)
+    (z,) = raise_precision(z)
     flat = flatten_views(z)
     views = z.shape[0]
     keys = _keys(gather(labels.to(z.device)))
@@ -95,39 +100,72 @@ def _prepare(
     return flat, scale, largest, _numbered(keys.repeat(views))
 
 
-def _mean_similarity(flat: FlatViews, classes: Tensor) -> Tensor:
+def _mean_similarity(flat: FlatViews, classes: Tensor, normalize: bool) -> Tensor:
     """Each anchor's mean similarity to the other candidates of its class, ``(V·n,)``."""
-    total: Tensor = _ClassSimilarity.apply(flat.anchors, flat.candidates, classes, flat.positions)
+    total: Tensor = _ClassSimilarity.apply(flat.anchors, flat.candidates, classes, flat.positions, normalize)
     return total / _positives(flat, classes)
 
 
 class _ClassSimilarity(torch.autograd.Function):
-    """(anchors, candidates, classes of candidates, anchors' positions) → Σ_p s(a, p) over the others of a's class.
+    """(anchors, candidates, classes of candidates, anchors' positions, normalize) → Σ_p s(a, p), p of a's class.
 
-    Σ_p s(a, p) = a · Σ_p p: sums of classes take O(N·d), where all pairs would take O(N²·d). As one function, so that
-    none of the sums is held until the backward pass.
+    The anchor itself is left out. Σ_p s(a, p) = a · Σ_p p: sums of classes take O(N·d), where all pairs would take
+    O(N²·d). As one function, and a few
+    rows at a time, so that nothing but the gradient and the sums of classes is held.
     """
 
     @staticmethod
-    def forward(ctx: Any, anchors: Tensor, candidates: Tensor, classes: Tensor, positions: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, anchors: Tensor, candidates: Tensor, classes: Tensor, positions: Tensor, normalize: bool
+    ) -> Tensor:
         ctx.save_for_backward(anchors, candidates, classes, positions)
-        others = _sums(candidates, classes)[classes[positions]].sub_(candidates[positions])
-        return others.mul_(anchors).sum(1)
+        ctx.normalize, ctx.alike = normalize, candidates is anchors
+        own, others = sides(anchors, candidates, normalize=normalize)
+        sums, found = _sums(others, classes), anchors.new_empty(len(anchors))
+        for part in own.pieces():
+            where = positions[part]
+            found[part] = (sums[classes[where]].sub_(others.exact(where)) * own.exact(part)).sum(1)
+        return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         anchors, candidates, classes, positions = ctx.saved_tensors
-        force, own = grads[0][:, None], classes[positions]
-        of_anchors = _sums(candidates, classes)[own].sub_(candidates[positions]).mul_(force)
-        pull = force * anchors
-        sums = torch.zeros_like(candidates).index_add_(0, own, pull)
-        return of_anchors, sums[classes].index_add_(0, positions, pull.neg_()), None, None
+        candidates = anchors if ctx.alike else candidates
+        own, others = sides(anchors, candidates, normalize=ctx.normalize)
+        sums, pulls = _sums(others, classes), _sums(own, classes[positions], grads[0], like=classes)
+        of_candidates = torch.empty_like(candidates)
+        for part in others.pieces():
+            of_candidates[part] = pulls[classes[part]]
+        of_anchors = of_candidates if ctx.alike else torch.zeros_like(anchors)
+        for part in own.pieces():
+            where, force = positions[part], grads[0][part, None]
+            of_candidates.index_add_(0, where, own.exact(part) * force, alpha=-1)
+            of_anchors[part] += sums[classes[where]].sub_(others.exact(where)).mul_(force)
+        own.to_given(of_anchors)
+        if ctx.alike:
+            return of_anchors, None, None, None, None
+        others.to_given(of_candidates)
+        return of_anchors, of_candidates, None, None, None
 
 
-def _sums(rows: Tensor, classes: Tensor) -> Tensor:
-    """Of each class, ``(N, d)``: there are at most as many classes as rows."""
-    return torch.zeros_like(rows).index_add_(0, classes, rows)
+def _sums(rows: Rows, classes: Tensor, weights: Tensor | None = None, *, like: Tensor | None = None) -> Tensor:
+    """Of each class, ``(classes, d)``, of rows or of their weighted ones.
+
+    Args:
+        rows: n rows.
+        classes: int64 ``(n,)``, numbered from 0.
+        weights: ``(n,)``.
+        like: Classes of which those may be a part.
+    """
+    everyone = classes if like is None else like
+    # There are at most as many classes as rows; an accelerator would have to tell, so there it stays at that.
+    count = int(everyone.max()) + 1 if can_be_read(everyone) else len(everyone)
+    sums = rows.given.new_zeros(count, rows.given.shape[1])
+    for part in rows.pieces():
+        some = rows.exact(part)
+        sums.index_add_(0, classes[part], some if weights is None else some * weights[part, None])
+    return sums
 
 
 def _positives(flat: FlatViews, classes: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from twofold.contrast.checks import Temperature, check_rows, check_same_shape, check_temperature, reduce_anchors
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather
-from twofold.contrast.layout import inverse_temperature, unit
+from twofold.contrast.layout import inverse_temperature
 from twofold.contrast.pairs import Rule
 from twofold.contrast.reductions import logsumexp
 from twofold.contrast.sparse_pairs import Pairs, pair_logsumexp, pair_similarity

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from twofold.contrast.directions import unit
 from twofold.contrast.gather import gather
-from twofold.contrast.layout import unit
 from twofold.contrast.objectives import graded_info_nce, info_nce
 from twofold.contrast.pairs import similar
 from twofold.options import Positive

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from twofold.contrast.layout import unit
+from twofold.contrast.directions import unit
 from twofold.options import NonNegative, Positive
 from twofold.recipes.base import Batch, Card, Outputs
 from twofold.recipes.points.point_mae import PointMAE, random_masks

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from twofold.contrast.checks import raise_precision
+from twofold.contrast.directions import unit
 from twofold.contrast.hallucination import Hallucinated, hallucinate_positives
-from twofold.contrast.layout import unit
 from twofold.contrast.prototypes import kmeans
 from twofold.errors import ConfigError
 from twofold.options import Fraction, NonNegative, PositiveInt
