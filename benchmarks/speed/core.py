@@ -14,8 +14,9 @@ of all logits as everybody writes it. They get the rows normalized or not, as th
 call.
 
 ``memory``: the most that a call held beyond what was there before, which had gradients of the same size (those of the
-call before, freed first), with freed blocks returned to the system at once; and n = 131,072, ours alone, at a usual temperature and at one so small that exponentials need the row's maximum. Sizes at
-which a peer would need more than ``--gib`` are left out and say so.
+call before, freed first), with freed blocks returned to the system at once; and n = 131,072, ours alone, at a usual
+temperature and at one so small that exponentials need the row's maximum. Sizes at which a peer would need more than
+``--gib`` are left out and say so.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ def errors(kind: str, n: int = 4096, d: int = 128) -> list[Row]:
         with context():
             result = loss()
             gradients = torch.autograd.grad(result, leaves)
-        found.append((float(result), torch.cat([gradient.flatten() for gradient in gradients])))
+        found.append((result.item(), torch.cat([gradient.flatten() for gradient in gradients])))
     (exact, direction), (rough, near) = found
     of_gradient = float((near - direction).norm() / direction.norm())
     case = {"loss": kind, "n": n, "d": d, "error of": "bfloat16 products"}

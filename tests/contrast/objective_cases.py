@@ -194,6 +194,6 @@ def small_tiles(
         mock.patch.object(directions, "PIECE_NUMBERS", 7),
         mock.patch.multiple(tiles, ROW_TILE=rows, REDUCED_ROW_TILE=rows, FEWEST_ROWS=1, KEPT_NUMBERS=kept),
         mock.patch.object(tiles, "HELD_NUMBERS", 0),
-        mock.patch.multiple(two_way, ROW_TILE=square, COLUMNS=columns, KEPT_NUMBERS=kept),
+        mock.patch.multiple(two_way, ROW_TILE=square, COLUMNS=columns, REDUCED_COLUMNS=columns, KEPT_NUMBERS=kept),
     ):
         yield

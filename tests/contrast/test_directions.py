@@ -85,6 +85,9 @@ def test_pieces_are_the_rows(normalize: bool, hold: bool, dtype: torch.dtype) ->
     memory = torch.full((20,), 9.0, dtype=torch.float64)
     assert torch.equal(found.into(memory, slice(1, 4)), found.exact(slice(1, 4)))
     assert memory[9:].eq(9).all()
+    assert torch.equal(found.across(slice(1, 4), memory), found.exact(slice(1, 4)).T)
+    assert memory[9:].eq(9).all()
+    assert torch.equal(found.across(slice(None)), found.exact(slice(None)).T)
 
 
 def test_nothing_is_copied_without_need() -> None:

@@ -91,6 +91,13 @@ class Rows:
             return given
         return torch.div(given, self.lengths[part], out=memory[: given.numel()].view(given.shape))
 
+    def across(self, part: slice, memory: Tensor | None = None) -> Tensor:
+        """``(d, rows)``, as :meth:`exact` and turned, in memory of its own or in some that is used again."""
+        given = self.given[part].T
+        memory = given.new_empty(given.numel()) if memory is None else memory
+        turned = memory[: given.numel()].view(given.shape).copy_(given)
+        return turned if self.lengths is None else turned.div_(self.lengths[part].T)
+
     def times(self, part: slice, factor: Tensor) -> Tensor:
         """``factor`` times the rows, in ``dtype``, as memory of its own.
 

@@ -135,6 +135,14 @@ def _totals(blocks: list[Tensor], dtype: torch.dtype) -> Tensor:
     return first
 
 
+def _towards(tiles: RowTiles, powers: list[Tensor]) -> Tensor:
+    """A tile's powers times candidates, ``(rows, d)``."""
+    total = product(powers[0], tiles.turned_block(tiles.blocks[0])).to(tiles.scale.dtype)
+    for columns, block in zip(tiles.blocks[1:], powers[1:], strict=True):
+        add_product(total, block, tiles.turned_block(columns))
+    return total
+
+
 class _Gradients:
     """Gradients as far as they are needed, gathered over tiles."""
 
@@ -147,18 +155,16 @@ class _Gradients:
     def add(self, tiles: RowTiles, rows: slice, powers: list[Tensor], factor: Tensor) -> None:
         """Those of a tile, whose softmax times g is ``factor`` times ``powers``."""
         strength = (factor * tiles.scale[rows])[:, None]
-        blocks = list(zip(tiles.blocks, powers, strict=True))
         if self.anchors is not None or self.scale is not None:
-            towards = product(powers[0], tiles.turned_block(tiles.blocks[0])).to(strength.dtype)
-            for columns, block in blocks[1:]:
-                add_product(towards, block, tiles.turned_block(columns))
+            towards = _towards(tiles, powers)
             if self.scale is not None:
                 self.scale[rows] = factor * (towards * tiles.anchors[rows]).sum(1)
             if self.anchors is not None:
                 torch.mul(towards, strength, out=self.anchors[rows])
+            del towards  # before the next product takes memory
         if self.candidates is not None:
             own = tiles.anchors.times(rows, strength)
-            for columns, block in blocks:
+            for columns, block in zip(tiles.blocks, powers, strict=True):
                 add_transposed(self.candidates[columns], block, own)
 
     def match(self, tiles: RowTiles, shift: int, share: float) -> Tensor:

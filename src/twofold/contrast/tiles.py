@@ -33,7 +33,9 @@ FEWEST_ROWS = 256
 KEPT_NUMBERS = 15 << 20
 """Up to so many numbers (60 MB in float32) the powers of all tiles are kept for the backward pass."""
 HELD_NUMBERS = 1 << 21
-"""Up to so many numbers (8 MB in float32), or as many as a tile has, copies of candidates are held for all tiles."""
+"""Up to so many numbers (8 MB in float32), or half as many as a tile has, candidates are turned once for all tiles."""
+BLOCK_NUMBERS = 1 << 19
+"""Most numbers of candidates (2 MB in float32) of a block that is multiplied at a time, where blocks are."""
 LARGEST_DIRECT = 60.0
 """exp(±60) and sums of millions of them are ordinary float32 numbers."""
 _SMALLEST_TOTAL, _LARGEST_TOTAL = 1e-30, 1e37
@@ -89,15 +91,15 @@ class RowTiles:
         self._left_out, self._asked = parted(rule)
         plain = how.direct and not how.kept and self._asked is None and how.dtype == candidates.dtype
         split = plain and convolved.pays((how.step, *candidates.shape), like=candidates)
-        self.blocks = spans(len(candidates), convolved.COLUMNS if split else max(1, len(candidates)))
-        """The columns of the blocks that a tile's powers come in."""
-        most = max(HELD_NUMBERS, how.step * len(candidates) // 2)  # one divided by lengths and one turned
-        self._piecewise = len(self.blocks) > 1 and candidates.numel() > most
-        self.anchors, self.candidates = sides(
-            anchors, candidates, dtype=how.dtype, normalize=normalize, hold=not self._piecewise
+        width = (
+            min(convolved.COLUMNS, max(FEWEST_ROWS, BLOCK_NUMBERS // candidates.shape[1])) if split else len(candidates)
         )
-        piece = convolved.COLUMNS * candidates.shape[1] if self._piecewise else 0
-        self._straight, self._across = candidates.new_empty(piece), candidates.new_empty(piece)
+        self.blocks = spans(len(candidates), max(1, width))
+        """The columns of the blocks that a tile's powers come in."""
+        one = len(self.blocks) == 1
+        self.anchors, self.candidates = sides(anchors, candidates, dtype=how.dtype, normalize=normalize, hold=one)
+        self._turned_once = one or candidates.numel() <= max(HELD_NUMBERS, how.step * len(candidates) // 2)
+        self._memory = candidates.new_empty(0 if one else width * candidates.shape[1])
         self.weighted = False
         """Whether the rule gave weights other than yes and no."""
         self.columns = torch.arange(len(candidates), device=anchors.device)
@@ -110,14 +112,12 @@ class RowTiles:
     @cached_property
     def turned(self) -> Tensor:
         """All candidates, ``(d, m)``, for products of tiles with them."""
-        return turned(self._whole, self.how.step)
+        held = self.candidates.held
+        return self.candidates.across(slice(None)) if held is None else turned(held, self.how.step)
 
     def turned_block(self, columns: slice) -> Tensor:
         """``(d, columns)`` of :attr:`turned`, made for this block alone where all would take much memory."""
-        if not self._piecewise:
-            return self.turned[:, columns]
-        rows = self._candidates(columns)
-        return self._across[: rows.numel()].view(*rows.T.shape).copy_(rows.T)
+        return self.turned[:, columns] if self._turned_once else self.candidates.across(columns, self._memory)
 
     def similarity(self, rows: slice) -> Tensor:
         """s, ``(rows, m)``, overwritten by the next tile, unless tiles are kept."""
@@ -180,8 +180,9 @@ class RowTiles:
         return weight_of(rule, numbers, self.columns, similarity)
 
     def _candidates(self, columns: slice) -> Tensor:
-        """Those of one block, until those of the next are asked for."""
-        return self.candidates.into(self._straight, columns) if self._piecewise else self.candidates[columns]
+        """Those of one block, until others are asked for, or they are turned."""
+        held = self.candidates.held
+        return self.candidates.into(self._memory, columns) if held is None else held[columns]
 
     @property
     def _whole(self) -> Tensor:

@@ -37,8 +37,8 @@ from twofold.contrast.tiles import (
     turned,
 )
 
-COLUMNS = 2048
-"""Most columns of a tile."""
+COLUMNS, REDUCED_COLUMNS = 2048, 4096
+"""Most columns of a tile, and of one in bfloat16, which takes as much memory."""
 FORCE_ROWS = 16
 """Rows of a tile that are turned into W at a time on CPUs: what that takes is then small beside the tile."""
 
@@ -243,7 +243,8 @@ class _Tiles:
     ) -> None:
         self.how, self.rule, self.scale, self.uniform = how, rule, scale, scale.ndim == 0
         self._above = candidates is anchors
-        self._columns = min(max(COLUMNS, how.step), len(candidates))
+        most = COLUMNS if how.dtype == candidates.dtype else REDUCED_COLUMNS
+        self._columns = min(max(most, how.step), len(candidates))
         self.anchors, self.candidates = sides(anchors, candidates, dtype=how.dtype, normalize=normalize, hold=False)
         like, numbers = candidates.new_empty(0, dtype=how.dtype), how.step * self._columns
         self._buffer, self._second = (Buffer(like, numbers, fresh=how.kept) for _ in range(2))
