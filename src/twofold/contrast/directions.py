@@ -21,6 +21,11 @@ def unit(*rows: Tensor, normalize: bool = True) -> tuple[Tensor, ...]:
     return tuple(_Unit.apply(x) for x in raised) if normalize else raised
 
 
+def are_few(rows: Tensor) -> bool:
+    """Whether a copy of the rows is nothing to be spared: then :func:`unit` takes the fewest operations."""
+    return rows.numel() <= PIECE_NUMBERS
+
+
 def lengths_of(rows: Tensor) -> Tensor:
     """``(..., 1)``: what :func:`unit` divides rows by, which is 1 for a row without a direction."""
     # F.normalize divides a zero row, and so its gradient, by 1e-12: one dead row then outweighs the whole batch.

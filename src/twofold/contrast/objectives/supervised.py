@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from twofold.contrast.checks import Temperature, check_temperature, check_views, raise_precision, reduce_anchors
-from twofold.contrast.directions import Rows, sides
+from twofold.contrast.checks import Temperature, check_temperature, check_views, reduce_anchors
+from twofold.contrast.directions import Rows, are_few, sides, unit
 from twofold.contrast.gather import gather
 from twofold.contrast.layout import FlatViews, flatten_views, inverse_temperature, logit_bound
 from twofold.contrast.pairs import both, same
@@ -45,7 +45,7 @@ def supervised(
     Raises:
         TypeError, ValueError: On other shapes, labels that are not one integer a sample, or a temperature ≤ 0.
     """
-    flat, scale, largest, classes = _prepare(z, labels, temperature, base_temperature, normalize)
+    flat, scale, largest, classes, normalize = _prepare(z, labels, temperature, base_temperature, normalize)
     rule = flat.not_self()
     repulsion = logsumexp(flat.anchors, flat.candidates, scale=scale, rule=rule, largest=largest, normalize=normalize)
     losses = repulsion - scale * _mean_similarity(flat, classes, normalize)
@@ -68,7 +68,7 @@ def supervised_inside(
     At most :func:`supervised` (Jensen), and weaker in the paper, since easy positives hide hard ones. Arguments as
     there.
     """
-    flat, scale, largest, classes = _prepare(z, labels, temperature, base_temperature, normalize)
+    flat, scale, largest, classes, normalize = _prepare(z, labels, temperature, base_temperature, normalize)
     positives = both(flat.not_self(), same(classes[flat.positions], classes))
     repulsion, attraction = (
         logsumexp(flat.anchors, flat.candidates, scale=scale, rule=rule, largest=largest, normalize=normalize)
@@ -80,8 +80,9 @@ def supervised_inside(
 
 def _prepare(
     z: Tensor, labels: Tensor, temperature: Temperature, base_temperature: float | None, normalize: bool
-) -> tuple[FlatViews, Tensor, float | None, Tensor]:
-    """Checked views laid out flat, 1/τ, the bound of logits, and each candidate's class, from 0."""
+) -> tuple[FlatViews, Tensor, float | None, Tensor, bool]:
+    """Checked views laid out flat, 1/τ, the bound of logits, each candidate's class, from 0, and whether rows of the
+    views are still to be normalized."""
     check_views("z", z)
     check_temperature(temperature)
     if base_temperature is not None:
@@ -92,12 +93,13 @@ def _prepare(
         raise ValueError(
             f"labels must be one integer a sample, ({z.shape[1]},), got {labels.dtype} {tuple(labels.shape)}."
         )
-    (z,) = raise_precision(z)
+    few = are_few(z)
+    (z,) = unit(z, normalize=normalize and few)
     flat = flatten_views(z)
     views = z.shape[0]
     keys = _keys(gather(labels.to(z.device)))
     scale, largest = inverse_temperature(temperature, z, views=views), logit_bound(temperature, normalize=normalize)
-    return flat, scale, largest, _numbered(keys.repeat(views))
+    return flat, scale, largest, _numbered(keys.repeat(views)), normalize and not few
 
 
 def _mean_similarity(flat: FlatViews, classes: Tensor, normalize: bool) -> Tensor:
@@ -123,28 +125,34 @@ class _ClassSimilarity(torch.autograd.Function):
         own, others = sides(anchors, candidates, normalize=normalize)
         sums, found = _sums(others, classes), anchors.new_empty(len(anchors))
         for part in own.pieces():
-            where = positions[part]
-            found[part] = (sums[classes[where]].sub_(others.exact(where)) * own.exact(part)).sum(1)
+            where, mine = positions[part], own.exact(part)
+            itself = mine if ctx.alike else others.exact(where)
+            found[part] = sums[classes[where]].sub_(itself).mul_(mine).sum(1)
         return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         anchors, candidates, classes, positions = ctx.saved_tensors
-        candidates = anchors if ctx.alike else candidates
-        own, others = sides(anchors, candidates, normalize=ctx.normalize)
-        sums, pulls = _sums(others, classes), _sums(own, classes[positions], grads[0], like=classes)
+        own, others = sides(anchors, anchors if ctx.alike else candidates, normalize=ctx.normalize)
+        labels = classes[positions]
+        sums, pulls = _sums(others, classes), _sums(own, labels, grads[0], like=classes)
+        of_anchors = torch.empty_like(anchors)
+        if ctx.alike:
+            for part in own.pieces():
+                force = grads[0][part, None]
+                pull = sums[labels[part]].sub_(own.exact(part), alpha=2).mul_(force)
+                torch.add(pull, pulls[labels[part]], out=of_anchors[part])
+            own.to_given(of_anchors)
+            return of_anchors, None, None, None, None
         of_candidates = torch.empty_like(candidates)
         for part in others.pieces():
             of_candidates[part] = pulls[classes[part]]
-        of_anchors = of_candidates if ctx.alike else torch.zeros_like(anchors)
         for part in own.pieces():
             where, force = positions[part], grads[0][part, None]
             of_candidates.index_add_(0, where, own.exact(part) * force, alpha=-1)
-            of_anchors[part] += sums[classes[where]].sub_(others.exact(where)).mul_(force)
+            torch.mul(sums[labels[part]].sub_(others.exact(where)), force, out=of_anchors[part])
         own.to_given(of_anchors)
-        if ctx.alike:
-            return of_anchors, None, None, None, None
         others.to_given(of_candidates)
         return of_anchors, of_candidates, None, None, None
 
