@@ -69,9 +69,6 @@ MISSED = """## What is missed, and why
   MKL reaches 181 on this processor, ours 261 to 276 with all exponentials. With reduced products, which one has to ask
   for, all three are passed: the column of others has both ratios, of which one divided by the other is 10.4, 5.0 and
   6.4.
-- **Memory at d = 512** has the limits of narrow rows, 64 MB at 8,192 of them and 160 MB at 32,768, and is to be a
-  thirtieth of the peers'. It is a tenth to a twentieth: of 32,768 such rows one copy takes 64 MB, and their normalized
-  form, its gradient and (where products are convolutions) a turned copy are held, of both sides where there are two.
 - **Embedding small JPEGs** with a tiny network: of 0.33 ms a picture the network alone takes 0.24, and the rest goes
   into reading, on the same cores. With an ordinary ResNet-18 it does not show: two cores with a part of the pictures
   each are faster than two cores with the same pictures.

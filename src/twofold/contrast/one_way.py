@@ -24,7 +24,11 @@ from twofold.contrast.tiles import RowTiles, kept_tile
 
 
 class LogSumExp(torch.autograd.Function):
-    """(anchors, candidates, scale, rule, largest logit or None, tile) → ``(n,)``; scale ``(n,)`` or 0-d."""
+    """(anchors, candidates, scale, rule, largest logit or None, tile, matched, normalize) → ``(n,)``.
+
+    The scale is ``(n,)`` or 0-d. With ``matched``, the shift of an anchor's own candidate, less k_i times the
+    similarity to that; with ``normalize``, rows are compared by their directions.
+    """
 
     @staticmethod
     def forward(
@@ -35,21 +39,25 @@ class LogSumExp(torch.autograd.Function):
         rule: Rule | None,
         largest: float | None,
         tile: int | None,
+        matched: int | None,
+        normalize: bool,
     ) -> Tensor:
-        tiles = RowTiles(anchors, candidates, scale, rule, tile, largest=largest)
+        tiles = RowTiles(anchors, candidates, scale, rule, tile, largest=largest, normalize=normalize)
         log_sum, powers = _values(tiles)
         if tiles.doubtful(log_sum.exp()):
             tiles.how = tiles.how._replace(direct=False)
             log_sum, powers = _values(tiles)
         ctx.save_for_backward(anchors, candidates, scale, log_sum, *powers)
-        ctx.rule, ctx.how = rule, tiles.how
-        return log_sum
+        ctx.rule, ctx.how, ctx.matched, ctx.normalize = rule, tiles.how, matched, normalize
+        if matched is None:
+            return log_sum
+        return log_sum - scale * Matched(tiles.anchors, tiles.candidates, matched).similarity()
 
     @staticmethod
     @tiled_backward
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         anchors, candidates, scale, log_sum, *kept = ctx.saved_tensors
-        tiles = RowTiles(anchors, candidates, scale, ctx.rule, how=ctx.how)
+        tiles = RowTiles(anchors, candidates, scale, ctx.rule, how=ctx.how, normalize=ctx.normalize)
         gradients = _Gradients(ctx, anchors, candidates, scale)
         for number, rows in enumerate(tiles):
             if known := kept_tile(kept, number):
@@ -59,15 +67,15 @@ class LogSumExp(torch.autograd.Function):
             share = (origin - log_sum[rows]).exp()
             share = share.masked_fill(log_sum[rows].isneginf(), 0.0)  # no candidates
             gradients.add(tiles, rows, powers, grads[0][rows] * share)
-        return *gradients.total(scale), None, None, None
+            del powers  # before the next tile takes memory
+        if ctx.matched is not None:
+            gradients.match(tiles, ctx.matched, grads[0])
+        gradients.to_given(tiles)
+        return *gradients.total(scale), None, None, None, None, None
 
 
 class SummedLogSumExp(torch.autograd.Function):
-    """The values of :class:`LogSumExp` times ``share``, less k_i s_ij of the j that is i's own, summed, 0-d.
-
-    Takes further: matched, the shift of an anchor's own candidate or None; normalize, whether rows are compared by
-    their directions; and share.
-    """
+    """The sum of the values of :class:`LogSumExp` times ``share``, 0-d; takes ``share`` after what that takes."""
 
     @staticmethod
     def forward(
@@ -167,8 +175,14 @@ class _Gradients:
             for columns, block in zip(tiles.blocks, powers, strict=True):
                 add_transposed(self.candidates[columns], block, own)
 
-    def match(self, tiles: RowTiles, shift: int, share: float) -> Tensor:
-        """Each anchor's k_i s_ij with its own candidate, times share, summed; its gradient is subtracted."""
+    def match(self, tiles: RowTiles, shift: int, share: float | Tensor) -> Tensor:
+        """Each anchor's k_i s_ij with its own candidate, times share, summed; its gradient is subtracted.
+
+        Args:
+            tiles: Has the rows.
+            shift: Of an anchor's own candidate.
+            share: One number, or one for each anchor.
+        """
         pairs, force = Matched(tiles.anchors, tiles.candidates, shift), tiles.scale * share
         similarity = pairs.similarity()
         pairs.pull(self.anchors, self.candidates, force)

@@ -29,7 +29,7 @@ from twofold.contrast.directions import unit
 from twofold.contrast.one_way import LogSumExp, SummedLogSumExp
 from twofold.contrast.pairs import Rule, is_mutual
 from twofold.contrast.tiled_sums import RuledSum, SoftmaxMean, SoftplusSum, softplus
-from twofold.contrast.tiles import logits_of
+from twofold.contrast.tiles import logits_of, may_be_held
 from twofold.contrast.two_way import BothWays, Symmetric, direct_bound
 
 Scale = float | Tensor
@@ -111,12 +111,12 @@ def logsumexp(
             if summed:
                 share = 1 / len(anchors) if reduction == "mean" else 1.0
                 return SummedLogSumExp.apply(anchors, candidates, scale, rule, largest, tile, matched, normalize, share)
+            if normalize and may_be_held(candidates):  # both passes need them
+                (anchors, candidates), normalize = _directions(anchors, candidates, normalize), False
+            values = LogSumExp.apply(anchors, candidates, scale, rule, largest, tile, matched, normalize)
+            return reduce_anchors(values, reduction)
         anchors, candidates = _directions(anchors, candidates, normalize)
-        if dense:
-            values = _dense_logsumexp(anchors, candidates, scale, rule)
-        else:
-            values = LogSumExp.apply(anchors, candidates, scale, rule, largest, tile)
-        repulsion = reduce_anchors(values, reduction)
+        repulsion = reduce_anchors(_dense_logsumexp(anchors, candidates, scale, rule), reduction)
         if matched is None:
             return repulsion
         return repulsion - _own_similarity(anchors, candidates, scale, reduction, matched)
@@ -175,13 +175,12 @@ def logsumexp_both_ways(
             if bound is not None:
                 forth, back = BothWays.apply(anchors, candidates, scale, bound, tile, matched, normalize)
                 return forth, back
+            both, shift = ((anchors, candidates), (candidates, anchors)), 0 if matched else None
+            forth, back = (LogSumExp.apply(*pair, scale, None, largest, tile, shift, normalize) for pair in both)
+            return forth, back
         anchors, candidates = _directions(anchors, candidates, normalize)
-        if dense:
-            similarity = anchors @ candidates.T
-            forth, back = (scale[..., None] * similarity).logsumexp(1), (scale * similarity).logsumexp(0)
-        else:
-            both = ((anchors, candidates), (candidates, anchors))
-            forth, back = (LogSumExp.apply(*pair, scale, None, largest, tile) for pair in both)
+        similarity = anchors @ candidates.T
+        forth, back = (scale[..., None] * similarity).logsumexp(1), (scale * similarity).logsumexp(0)
         if not matched:
             return forth, back
         own = _own_similarity(anchors, candidates, scale, "none", 0)

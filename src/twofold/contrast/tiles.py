@@ -33,7 +33,7 @@ FEWEST_ROWS = 256
 KEPT_NUMBERS = 15 << 20
 """Up to so many numbers (60 MB in float32) the powers of all tiles are kept for the backward pass."""
 HELD_NUMBERS = 1 << 21
-"""Up to so many numbers (8 MB in float32), or half as many as a tile has, candidates are turned once for all tiles."""
+"""Up to so many numbers (8 MB in float32), or half as many as a tile has, a copy of candidates lasts for all tiles."""
 BLOCK_NUMBERS = 1 << 19
 """Most numbers of candidates (2 MB in float32) of a block that is multiplied at a time, where blocks are."""
 LARGEST_DIRECT = 60.0
@@ -98,7 +98,7 @@ class RowTiles:
         """The columns of the blocks that a tile's powers come in."""
         one = len(self.blocks) == 1
         self.anchors, self.candidates = sides(anchors, candidates, dtype=how.dtype, normalize=normalize, hold=one)
-        self._turned_once = one or candidates.numel() <= max(HELD_NUMBERS, how.step * len(candidates) // 2)
+        self._turned_once = one or may_be_held(candidates) or 2 * candidates.shape[1] <= how.step
         self._memory = candidates.new_empty(0 if one else width * candidates.shape[1])
         self.weighted = False
         """Whether the rule gave weights other than yes and no."""
@@ -235,6 +235,11 @@ class Buffer:
         if self._memory is None:
             self._memory = self._like.new_empty(self._numbers)
         return self._memory[: rows * columns].view(rows, columns)
+
+
+def may_be_held(rows: Tensor) -> bool:
+    """Whether a copy of the rows is small beside what else is held."""
+    return rows.numel() <= HELD_NUMBERS
 
 
 def turned(rows: Tensor, step: int) -> Tensor:

@@ -104,11 +104,12 @@ def info_nce_with_negatives(
     """
     check_pairs(anchors, positives, temperature, minimum=1)
     check_rows("negatives", negatives, minimum=0)
-    anchors, positives, negatives = unit(anchors, positives, negatives, normalize=normalize)
+    given, negatives = raise_precision(anchors, negatives)
+    anchors, positives = unit(anchors, positives, normalize=normalize)
     scale = inverse_temperature(temperature, anchors)
     attraction = scale * (anchors * positives).sum(1)
     largest = logit_bound(temperature, normalize=normalize)
-    shared = logsumexp(anchors, negatives, scale=scale, rule=rule, largest=largest)
+    shared = logsumexp(given, negatives, scale=scale, rule=rule, largest=largest, normalize=normalize)
     repulsion = torch.logaddexp(attraction, shared)
     if own_negatives is not None:
         check_rows("own_negatives", own_negatives, minimum=0)
