@@ -67,8 +67,8 @@ MISSED = """## What is missed, and why
 - **Losses at d = 512** are products of matrices and little else, for everybody: two for NT-Xent (by symmetry), three
   for InfoNCE, four for CLIP. The targets against peers ask for these at 477, 323 and 420 GFLOP/s, with all exponentials
   thrown in; MKL reaches 180 to 188 on this processor, ours 258 to 277 with all exponentials. With reduced products,
-  which one has to ask for, all three are passed: the column of others has both ratios, of which one divided by the other
-  is 10.1, 4.9 and 5.9. Their memory is a thirtieth of the peers' or less.
+  which one has to ask for, all three are passed: the column of others has both ratios, of which one divided by the
+  other is 10.1, 4.9 and 5.9. Their memory is a thirtieth of the peers' or less.
 - **Embedding small JPEGs** with a tiny network: of 0.33 ms a picture the network alone takes 0.24, and the rest goes
   into reading, on the same cores. With an ordinary ResNet-18 it does not show: two cores with a part of the pictures
   each are faster than two cores with the same pictures.

@@ -102,7 +102,8 @@ def _through_candidates(
             cosine = buffer[: len(rows) * len(part)].view(len(rows), len(part))
             torch.mm(rough, rough_part, out=cosine)
             found, where = largest(cosine, min(_candidates(count), len(part)))
-            most = found.float() * (1 + _ROUNDED * found.sign()) + error[:, None]
+            most = found.float()  # before anything is added: in bfloat16 1 + 2⁻⁸ is 1
+            most += most.abs() * _ROUNDED + error[:, None]
             if found.shape[1] < len(part):
                 torch.maximum(bar, most.amin(dim=1), out=bar)
             exact = _cosines_of(own, part, lengths, where, most >= best[:, -1:])
