@@ -179,6 +179,18 @@ def random_views(views: int, n: int, dim: int, *, seed: int = 0, dtype: torch.dt
     return (samples + 0.7 * torch.randn(views, n, dim, generator=generator, dtype=torch.float64)).to(dtype)
 
 
+def random_rows(count: int, dim: int, seed: int) -> Tensor:
+    """``(count, dim)``, short enough that softmaxes are not one-sided."""
+    return torch.randn(count, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / dim
+
+
+def some_scale(kind: str, count: int) -> Tensor:
+    """One for each anchor, one that is learned, one below 0, or 7."""
+    each = torch.linspace(-2, 3, count, dtype=torch.float64)
+    values = {"per anchor": each, "learned": torch.tensor(2.0), "negative": torch.tensor(-4.0)}
+    return values.get(kind, torch.tensor(7.0)).double().requires_grad_(kind == "learned")
+
+
 @contextmanager
 def small_tiles(
     rows: int = 4, square: int = 3, columns: int = 4, *, kept: int = 0, convolve: bool = False

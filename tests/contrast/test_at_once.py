@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from objective_cases import random_rows, some_scale
 from products_counted import Products
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,16 +24,6 @@ def nothing_is_tiny() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(at_once, "TINY_PAIRS", 0)
         yield
-
-
-def rows(count: int, dim: int, seed: int) -> Tensor:
-    return torch.randn(count, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / dim
-
-
-def some_scale(kind: str, count: int) -> Tensor:
-    each = torch.linspace(-2, 3, count, dtype=torch.float64)
-    values = {"per anchor": each, "learned": torch.tensor(2.0), "negative": torch.tensor(-4.0)}
-    return values.get(kind, torch.tensor(7.0)).double().requires_grad_(kind == "learned")
 
 
 def some_rule(kind: str, count: int, columns: int) -> AllBut | None:
@@ -60,7 +51,7 @@ def value_and_gradients(leaves: list[Tensor], scale: Tensor, **options: object) 
 )
 def test_it_is_the_dense_sum(n, m, scale, rule, same_rows, reduction, known, seed) -> None:
     assume(not (n == 2 and rule == "listed" and same_rows))  # nothing would be left at all
-    leaves = [rows(n, 4, seed)] if same_rows else [rows(n, 4, seed), rows(max(n, m), 4, seed + 1)]
+    leaves = [random_rows(n, 4, seed)] if same_rows else [random_rows(n, 4, seed), random_rows(max(n, m), 4, seed + 1)]
     k, left_out = some_scale(scale, n), some_rule(rule, n, len(leaves[-1]))
     options = {"rule": left_out, "reduction": reduction}
     expected = value_and_gradients(leaves, k, tile=0, **options)
@@ -71,7 +62,7 @@ def test_it_is_the_dense_sum(n, m, scale, rule, same_rows, reduction, known, see
 
 @pytest.mark.parametrize("same_rows", [True, False])
 def test_gradcheck(same_rows: bool) -> None:
-    leaves = [rows(6, 3, 0).requires_grad_(), rows(6, 3, 1).requires_grad_()][: 1 if same_rows else 2]
+    leaves = [random_rows(6, 3, 0).requires_grad_(), random_rows(6, 3, 1).requires_grad_()][: 1 if same_rows else 2]
     k, rule = some_scale("learned", 6), all_but_self(torch.arange(6))
     assert torch.autograd.gradcheck(
         lambda *given: logsumexp(given[0], given[-2], scale=given[-1], rule=rule, reduction="mean"), [*leaves, k]
@@ -87,7 +78,7 @@ def test_it_is_taken_where_it_is_exact_and_fast() -> None:
             logsumexp(a, b, **{"reduction": "mean"} | options)
         return bool(called)
 
-    a, b = (F.normalize(rows(70, 5, seed), dim=1) for seed in (0, 1))
+    a, b = (F.normalize(random_rows(70, 5, seed), dim=1) for seed in (0, 1))
     assert taken(a, b)
     assert taken(a, a, rule=all_but_self(torch.arange(70)))
     assert not taken(a, b, reduction="none")
@@ -98,12 +89,12 @@ def test_it_is_taken_where_it_is_exact_and_fast() -> None:
         assert taken(a.float(), b.float())
     with torch.no_grad():
         assert not taken(a, b)
-    many = rows(at_once.AT_ONCE_PAIRS // 70 + 1, 5, 2)
+    many = random_rows(at_once.AT_ONCE_PAIRS // 70 + 1, 5, 2)
     assert not taken(a, many)
 
 
 def test_two_products_for_rows_with_themselves_and_three_otherwise() -> None:
-    a, b = rows(30, 4, 0).requires_grad_(), rows(20, 4, 1).requires_grad_()
+    a, b = random_rows(30, 4, 0).requires_grad_(), random_rows(20, 4, 1).requires_grad_()
     with Products() as counted:
         logsumexp(a, a, reduction="mean", rule=all_but_self(torch.arange(30))).backward()
     assert counted.multiplications == 2 * 30 * 30 * 4
@@ -116,7 +107,7 @@ def test_two_products_for_rows_with_themselves_and_three_otherwise() -> None:
 
 
 def test_a_row_with_nothing_left_has_no_gradient() -> None:
-    a, b = rows(5, 3, 0).requires_grad_(), rows(4, 3, 1).requires_grad_()
+    a, b = random_rows(5, 3, 0).requires_grad_(), random_rows(4, 3, 1).requires_grad_()
     total = logsumexp(a, b, rule=some_rule("all of them", 5, 4), reduction="sum")
     assert total.item() == float("-inf")
     total.backward()
@@ -125,7 +116,7 @@ def test_a_row_with_nothing_left_has_no_gradient() -> None:
 
 
 def test_a_second_backward_pass_gives_the_same() -> None:
-    a = rows(9, 3, 0).requires_grad_()
+    a = random_rows(9, 3, 0).requires_grad_()
     total = logsumexp(a, a, reduction="sum")
     first, second = (torch.autograd.grad(total, a, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from objective_cases import random_views, small_tiles
+from objective_cases import random_rows, random_views, small_tiles, some_scale
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -25,16 +25,6 @@ SCALES = ["number", "per anchor", "learned", "negative"]
 @pytest.fixture(autouse=True)
 def few_numbers_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directions, "PIECE_NUMBERS", 8)
-
-
-def rows(count: int, dim: int, seed: int) -> Tensor:
-    return torch.randn(count, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / dim
-
-
-def some_scale(kind: str, count: int) -> Tensor:
-    each = torch.linspace(-2, 3, count, dtype=torch.float64)
-    values = {"per anchor": each, "learned": torch.tensor(2.0), "negative": torch.tensor(-4.0)}
-    return values.get(kind, torch.tensor(7.0)).double().requires_grad_(kind == "learned")
 
 
 def test_unit() -> None:
@@ -91,7 +81,7 @@ def test_pieces_are_the_rows(normalize: bool, hold: bool, dtype: torch.dtype) ->
 
 
 def test_nothing_is_copied_without_need() -> None:
-    given = rows(6, 3, 0)
+    given = random_rows(6, 3, 0)
     assert Rows(given, None, hold=True).held is given
     assert Rows(given, lengths_of(given)).held is None
     own, others = sides(given, given, normalize=True)
@@ -99,7 +89,7 @@ def test_nothing_is_copied_without_need() -> None:
 
 
 def test_a_gradient_of_directions_becomes_that_of_the_rows() -> None:
-    given, towards = rows(7, 3, 0).requires_grad_(), rows(7, 3, 1)
+    given, towards = random_rows(7, 3, 0).requires_grad_(), random_rows(7, 3, 1)
     (expected,) = torch.autograd.grad((unit(given)[0] * towards).sum(), given)
     raw = given.detach()
     Rows(raw, lengths_of(raw)).to_given(towards)
@@ -109,8 +99,8 @@ def test_a_gradient_of_directions_becomes_that_of_the_rows() -> None:
 @pytest.mark.parametrize("shift", range(5))
 @pytest.mark.parametrize("same_rows", [False, True])
 def test_rows_and_their_own_candidates(shift: int, same_rows: bool) -> None:
-    first = rows(5, 3, 0).requires_grad_()
-    second = first if same_rows else rows(5, 3, 1).requires_grad_()
+    first = random_rows(5, 3, 0).requires_grad_()
+    second = first if same_rows else random_rows(5, 3, 1).requires_grad_()
     force = torch.linspace(-1, 2, 5, dtype=torch.float64)
     similarity = (first * second.roll(-shift, 0)).sum(1)
     expected = torch.autograd.grad((force * similarity).sum(), [first] if same_rows else [first, second])
@@ -141,7 +131,10 @@ def test_directions_and_matched_rows_on_every_path(
     n, scale, reduction, path, tile, columns, same_rows, normalize, shift, without, seed
 ) -> None:
     """Cross entropy of finding the matched row among all others, and its gradients, by torch's own functions."""
-    leaves, k = [rows(n, 4, seed)] if same_rows else [rows(n, 4, seed), rows(n, 4, seed + 1)], some_scale(scale, n)
+    leaves, k = (
+        [random_rows(n, 4, seed)] if same_rows else [random_rows(n, 4, seed), random_rows(n, 4, seed + 1)],
+        some_scale(scale, n),
+    )
     shift %= n
     if without == "self" and shift:
         rule, left_out = all_but_self(torch.arange(n)), torch.arange(n)[:, None]
@@ -188,7 +181,7 @@ def test_directions_and_matched_rows_on_every_path(
     seed=st.integers(0, 99),
 )
 def test_directions_and_matched_rows_both_ways(n, scale, path, tile, columns, matched, normalize, seed) -> None:
-    first, second = rows(n, 4, seed).requires_grad_(), rows(n, 4, seed + 1).requires_grad_()
+    first, second = random_rows(n, 4, seed).requires_grad_(), random_rows(n, 4, seed + 1).requires_grad_()
     k = some_scale(scale.removeprefix("learned ") if "per" in scale else scale, n)
     k.requires_grad_("learned" in scale)
     wanted = [first, second, *([k] if k.requires_grad else [])]
@@ -207,7 +200,7 @@ def test_directions_and_matched_rows_both_ways(n, scale, path, tile, columns, ma
 
 
 def test_a_row_without_a_direction_changes_nothing_but_the_sums() -> None:
-    given = rows(9, 4, 0)
+    given = random_rows(9, 4, 0)
     given[3] = 0
     given.requires_grad_()
     with small_tiles():
@@ -249,7 +242,7 @@ class LargeStorages(TorchDispatchMode):
 )
 def test_nothing_as_large_as_the_rows_is_taken_but_their_gradients(loss, sides_of: int) -> None:
     """One for each side; SupCon has one of positives and one of negatives, and their sum, since both are held here."""
-    leaves = [rows(60, 16, seed).requires_grad_() for seed in (0, 1)]
+    leaves = [random_rows(60, 16, seed).requires_grad_() for seed in (0, 1)]
     with small_tiles(8, 8, 8, convolve=True), LargeStorages(60 * 16 * 8, leaves) as taken:
         torch.autograd.grad(loss(*leaves), leaves, allow_unused=True)
     assert taken.count == sides_of

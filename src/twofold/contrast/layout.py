@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import threshold
 
-from twofold.contrast.checks import Temperature, raise_precision
+from twofold.contrast.checks import Temperature
 from twofold.contrast.gather import gather, local_rows
 from twofold.contrast.pairs import AllBut, all_but_self
 
@@ -68,31 +66,6 @@ def flatten_views(z: Tensor) -> FlatViews:
     everyone = gather(z, dim=1)
     anchors = z.flatten(0, 1)
     return FlatViews(anchors, anchors if everyone is z else everyone.flatten(0, 1), views=len(z))
-
-
-def unit(*rows: Tensor, normalize: bool = True) -> tuple[Tensor, ...]:
-    """Rows in a safe precision, scaled to unit length unless told not; zero rows stay zero, with ordinary gradients."""
-    raised = raise_precision(*rows)
-    return tuple(_Unit.apply(x) for x in raised) if normalize else raised
-
-
-class _Unit(torch.autograd.Function):
-    """Rows over their lengths, as one function: autograd's own chain of it takes three times as many passes."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-        # F.normalize divides a zero row, and so its gradient, by 1e-12: one dead row then outweighs the whole batch.
-        length = threshold(length, 1e-12, 1.0)
-        directions = rows / length
-        ctx.save_for_backward(directions, length)
-        return directions
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        directions, length = ctx.saved_tensors
-        along = (grads[0] * directions).sum(-1, keepdim=True)
-        return torch.addcmul(grads[0], directions, along, value=-1).div_(length)
 
 
 def inverse_temperature(temperature: Temperature, like: Tensor, *, views: int = 1) -> Tensor:
