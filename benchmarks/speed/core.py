@@ -108,7 +108,7 @@ def measure_memory(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
         "Gradients of the rows are not counted: all give them back. Freed blocks go back to the system at once, which "
         "glibc by itself stops doing after large ones. Up to n = 4096 tiles are kept, up to 60 MB. Beyond that NT-Xent "
         "and CLIP hold a block of rows and a tile, whatever n is; SupCon a gradient more, for its positives; InfoNCE a "
-        "tile of all candidates and, if that is no more, two copies of them.",
+        "tile of all candidates and, if that is no more than half of it, a copy of them.",
         "Errors are those of products in bfloat16 against float32 ones, at temperature 0.1: of the loss, and of the "
         "gradient as a share of its length.",
     ]

@@ -88,14 +88,10 @@ def logsumexp(
     """
     anchors, candidates = _check(anchors, candidates)
     check_reduction(reduction)
-    if matched is not None and len(anchors) != len(candidates):
-        raise ValueError(f"matched needs a candidate for each anchor, got {len(candidates)} for {len(anchors)}.")
-    if matched is not None and not 0 <= matched < max(1, len(anchors)):
-        raise ValueError(f"matched counts candidates from an anchor's own number, 0 to {len(anchors) - 1}: {matched}.")
+    _check_matched(matched, len(anchors), len(candidates))
     with full_precision(anchors):
         scale = _as_scale(scale, anchors)
-        # Whether a gradient can be formed early.
-        summed = reduction != "none" and torch.is_grad_enabled()
+        summed = reduction != "none" and torch.is_grad_enabled()  # then a gradient can be formed early
         if summed and tile is None and at_once.applies(anchors, candidates, rule):
             rows = _directions(anchors, candidates, normalize)
             if direct_bound(*rows, scale, largest) is not None:
@@ -117,9 +113,8 @@ def logsumexp(
             return reduce_anchors(values, reduction)
         anchors, candidates = _directions(anchors, candidates, normalize)
         repulsion = reduce_anchors(_dense_logsumexp(anchors, candidates, scale, rule), reduction)
-        if matched is None:
-            return repulsion
-        return repulsion - _own_similarity(anchors, candidates, scale, reduction, matched)
+        own = 0.0 if matched is None else _own_similarity(anchors, candidates, scale, reduction, matched)
+        return repulsion - own
 
 
 def paired_similarity(anchors: Tensor, positives: Tensor, scale: Tensor, reduction: str) -> Tensor:
@@ -272,6 +267,13 @@ def _check(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         return raised, raised
     anchors, candidates = raise_precision(anchors, candidates)
     return anchors, candidates
+
+
+def _check_matched(matched: int | None, anchors: int, candidates: int) -> None:
+    if matched is not None and anchors != candidates:
+        raise ValueError(f"matched needs a candidate for each anchor, got {candidates} for {anchors}.")
+    if matched is not None and not 0 <= matched < max(1, anchors):
+        raise ValueError(f"matched counts candidates from an anchor's own number, 0 to {anchors - 1}: {matched}.")
 
 
 def _as_scale(scale: Scale, anchors: Tensor, name: str = "scale") -> Tensor:
