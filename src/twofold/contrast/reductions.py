@@ -97,24 +97,13 @@ def logsumexp(
             if direct_bound(*rows, scale, largest) is not None:
                 total = at_once.SummedAtOnce.apply(*rows, scale, rule, matched)
                 return total / len(anchors) if reduction == "mean" else total
-        dense = _is_dense(anchors, candidates, tile)
-        if not dense:
-            if candidates is anchors and is_mutual(rule):
-                bound = direct_bound(anchors, anchors, scale, largest, normalize=normalize)
-                if bound is not None:
-                    values = Symmetric.apply(anchors, scale, rule, bound, tile, matched, normalize)
-                    return reduce_anchors(values, reduction)
-            if summed:
-                share = 1 / len(anchors) if reduction == "mean" else 1.0
-                return SummedLogSumExp.apply(anchors, candidates, scale, rule, largest, tile, matched, normalize, share)
-            if normalize and may_be_held(candidates):  # both passes need them
-                (anchors, candidates), normalize = _directions(anchors, candidates, normalize), False
-            values = LogSumExp.apply(anchors, candidates, scale, rule, largest, tile, matched, normalize)
-            return reduce_anchors(values, reduction)
+        if not _is_dense(anchors, candidates, tile):
+            return _tiled_logsumexp(anchors, candidates, scale, rule, reduction, largest, matched, normalize, tile)
         anchors, candidates = _directions(anchors, candidates, normalize)
         repulsion = reduce_anchors(_dense_logsumexp(anchors, candidates, scale, rule), reduction)
-        own = 0.0 if matched is None else _own_similarity(anchors, candidates, scale, reduction, matched)
-        return repulsion - own
+        if matched is None:
+            return repulsion
+        return repulsion - _own_similarity(anchors, candidates, scale, reduction, matched)
 
 
 def paired_similarity(anchors: Tensor, positives: Tensor, scale: Tensor, reduction: str) -> Tensor:
@@ -291,6 +280,34 @@ def _per_anchor(scale: Scale, anchors: Tensor, name: str = "scale") -> Tensor:
 def _is_dense(anchors: Tensor, candidates: Tensor, tile: int | None) -> bool:
     pairs = len(anchors) * len(candidates)
     return tile == 0 or pairs == 0 or (tile is None and pairs <= DENSE_PAIRS)
+
+
+def _tiled_logsumexp(
+    anchors: Tensor,
+    candidates: Tensor,
+    scale: Tensor,
+    rule: Rule | None,
+    reduction: str,
+    largest: float | None,
+    matched: int | None,
+    normalize: bool,
+    tile: int | None,
+) -> Tensor:
+    """:func:`logsumexp` of a large problem: in two products if it can be, else in three, else in four."""
+    if candidates is anchors and is_mutual(rule):
+        bound = direct_bound(anchors, anchors, scale, largest, normalize=normalize)
+        if bound is not None:
+            return reduce_anchors(Symmetric.apply(anchors, scale, rule, bound, tile, matched, normalize), reduction)
+    if reduction != "none" and torch.is_grad_enabled():
+        share = 1 / len(anchors) if reduction == "mean" else 1.0
+        total: Tensor = SummedLogSumExp.apply(
+            anchors, candidates, scale, rule, largest, tile, matched, normalize, share
+        )
+        return total
+    if normalize and may_be_held(candidates):  # both passes need them
+        (anchors, candidates), normalize = _directions(anchors, candidates, normalize), False
+    values = LogSumExp.apply(anchors, candidates, scale, rule, largest, tile, matched, normalize)
+    return reduce_anchors(values, reduction)
 
 
 def _directions(anchors: Tensor, candidates: Tensor, normalize: bool) -> tuple[Tensor, Tensor]:
